@@ -15,7 +15,7 @@ import msgspec
 
 from propeller.clock import Clock, rfc3339
 from propeller.config import CheckpointOptions
-from propeller.controller._finalizers import kept
+from propeller.controller._finalizers import JOBS_FINALIZER, kept
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError, TooLarge
 from propeller.informers import went_back
@@ -180,6 +180,15 @@ class Checkpointer:
         )
         return written.metadata.resource_version
 
+    async def merge(self, name: str, namespace: str, uid: str, status: dict[str, Any]) -> None:
+        """Merge fields that no checkpoint writes into the status of a workflow, whatever its version. Raises NotFound,
+        Conflict if another workflow has its name, TooLarge, and what the client raises.
+        """
+        await self.look_for_subresource()  # it is asked for seldom, and a write to the wrong place is dropped silently
+        body = {"metadata": {"uid": uid}, "status": status}
+        subresource = self._subresource
+        await self._client.patch(WRITTEN, name, namespace, body=body, kind=PatchKind.MERGE, subresource=subresource)
+
     async def look_for_subresource(self) -> bool:
         """Ask the server again whether the resource type has a status subresource; returns whether that changed.
 
@@ -203,7 +212,7 @@ class Checkpointer:
         metadata: dict[str, Any] = {"resourceVersion": version, "uid": execution.info.uid}
         if not self._subresource and execution.phase.ended:
             metadata["labels"] = TERMINATED
-            if finalizers:
+            if finalizers and JOBS_FINALIZER not in finalizers:  # `LeftJobs` removes that
                 metadata["finalizers"] = kept(finalizers)
         written = await self._client.patch(
             WRITTEN,

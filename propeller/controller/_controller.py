@@ -49,6 +49,7 @@ from propeller.controller._intake import Intake
 from propeller.controller._janitor import Janitor
 from propeller.controller._lanes import Lanes
 from propeller.controller._launch_metrics import stakes_of, watch_launches
+from propeller.controller._left_jobs import LeftJobs
 from propeller.controller._lineage import lineage
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._live_routing import LiveRouting
@@ -57,7 +58,6 @@ from propeller.controller._milestones import Milestones
 from propeller.controller._observing import Observing
 from propeller.controller._overdue import Overdue
 from propeller.controller._placing import Placing
-from propeller.controller._remote_jobs import LeftJobs
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, end_is_undone
 from propeller.controller._restores import Restores
 from propeller.controller._resync import Resync
@@ -152,7 +152,7 @@ class WorkflowController:
             causes=causes,
         )
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock, shards=keyspace)
-        self._jobs = remote_jobs_of(shared, self._plugins, self._tokens, may_act)
+        self._jobs = remote_jobs_of(shared, self._checkpointer, self._plugins, self._tokens, may_act)
         find = self._workflows.store.get
         told = grant, metrics.catalog, find, launch_plans, self._jobs
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)

@@ -8,21 +8,17 @@ Guarantees
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
+from typing import NamedTuple
 
-from propeller.controller._duty import Shared
 from propeller.controller._executions import Executions
 from propeller.controller._finalizers import JOBS_FINALIZER
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.controller._resource import WORKFLOWS
 from propeller.controller._session import Running
-from propeller.errors import Conflict, CorruptBlob, MissingBlob, NotFound, NotUnderstood, PropellerError, Unavailable
-from propeller.handlers import Holder, RemoteJobs
+from propeller.errors import Conflict, NotFound, Unavailable
+from propeller.handlers import Holder
 from propeller.kube import Client, PatchKind
-from propeller.status import decode_status
 from propeller.workflow import ENDED, ExecutionInfo, NodeEvent
-
-_log = logging.getLogger(__name__)
 
 METADATA = WORKFLOWS.metadata_only()
 
@@ -54,13 +50,24 @@ class JobNews:
         return True
 
 
+class Held(NamedTuple):
+    """A FlyteWorkflow that has the finalizer."""
+
+    namespace: str
+    name: str
+
+
 class JobFinalizers:
     """Puts the finalizer onto workflows whose jobs it is for."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._held: OrderedDict[str, None] = OrderedDict()
+        self._held: OrderedDict[str, Held] = OrderedDict()
         """By uid, the last `REMEMBERED`."""
+
+    def of(self, uid: str) -> Held | None:
+        """Return which workflow was held, None if it is forgotten."""
+        return self._held.get(uid)
 
     async def hold(self, info: ExecutionInfo) -> None:
         """Give the FlyteWorkflow of an execution the finalizer. Raises NotFound if it is gone or being deleted, and
@@ -81,39 +88,8 @@ class JobFinalizers:
                     await self._client.patch(METADATA, info.name, info.namespace, body=body, kind=PatchKind.MERGE)
                 except Conflict:
                     continue
-            self._held[info.uid] = None
+            self._held[info.uid] = Held(info.namespace, info.name)
             if len(self._held) > REMEMBERED:
                 self._held.popitem(last=False)
             return
         raise Unavailable(f"{where}: it changes faster than a finalizer can be added")
-
-
-class LeftJobs:
-    """Deletes what an ended execution has left of jobs, before its workflow is let go."""
-
-    def __init__(self, shared: Shared, jobs: RemoteJobs) -> None:
-        self._jobs = jobs
-        self._storage = shared.storage
-        self._clock = shared.clock
-        self._limit = shared.settings.connectors.delete_limit
-
-    async def delete(self, workflow: FlyteWorkflow) -> None:
-        """Delete the jobs that the status of an ended workflow lists, and wait for the deletion of those that no status
-        has. Raises what they raise, Unavailable while it waits, for `connectors.delete_limit` seconds after its end;
-        later, errors are logged.
-        """
-        if JOBS_FINALIZER not in workflow.metadata.finalizers:
-            return
-        directory = str(workflow.status.get("dataDir") or "")
-        try:
-            snapshot = await decode_status(workflow.status, self._storage, directory)
-            for job in () if snapshot is None else snapshot.jobs:
-                await self._jobs.delete(workflow.metadata.uid, job)
-            if self._jobs.are_left(workflow.metadata.uid):
-                raise Unavailable("jobs whose attempts were given up while they began are not deleted yet")
-        except (CorruptBlob, MissingBlob, NotUnderstood) as error:
-            _log.error("%s: its status does not say which jobs it has left: %s", workflow.key, error)
-        except PropellerError as error:
-            if self._clock.now() < workflow.stopped_at + self._limit:
-                raise
-            _log.error("%s: jobs that it has left may go on: %s", workflow.key, error)

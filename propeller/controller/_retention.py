@@ -24,7 +24,7 @@ from propeller.controller._checkpointer import TERMINATED
 from propeller.controller._duty import Shared
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._holds import Holds
-from propeller.controller._remote_jobs import LeftJobs
+from propeller.controller._left_jobs import LeftJobs
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, fingerprint_of
 from propeller.controller._resync import clusters_of
 from propeller.controller._session import MinResourceVersion

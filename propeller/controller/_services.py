@@ -9,8 +9,10 @@ from propeller.catalog import Catalog, store_of
 from propeller.clock import Clock
 from propeller.config import Settings
 from propeller.connectors import Directory, MayAct, fenced
+from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._clusters import Clusters
 from propeller.controller._duty import Shared
+from propeller.controller._left_jobs import LeftJobRecords
 from propeller.controller._remote_jobs import JobFinalizers, JobNews
 from propeller.controller._resource import FlyteWorkflow
 from propeller.handlers import (
@@ -71,12 +73,16 @@ def services_of(
     )
 
 
-def remote_jobs_of(shared: Shared, plugins: Plugins, tokens: LaunchTokens | None, may_act: MayAct) -> RemoteJobs:
+def remote_jobs_of(
+    shared: Shared, checkpointer: Checkpointer, plugins: Plugins, tokens: LaunchTokens | None, may_act: MayAct
+) -> RemoteJobs:
     """The jobs of remote services of one controller; `may_act` raises once it may change none of them."""
     options = shared.settings.connectors
     directory = Directory(options, fenced(may_act)) if options.services else None
-    tell, hold = JobNews(shared.executions).tell, JobFinalizers(shared.client).hold
-    return RemoteJobs(plugins, directory, options, shared.storage, shared.clock, tokens, tell, hold, may_act)
+    tell, finalizers = JobNews(shared.executions).tell, JobFinalizers(shared.client)
+    given = tokens, tell, finalizers.hold, may_act
+    records = LeftJobRecords(checkpointer, finalizers)
+    return RemoteJobs(plugins, directory, options, shared.storage, shared.clock, *given, records=records)
 
 
 def _task_cache(

@@ -11,6 +11,7 @@ from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._given_up import is_given_up
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._job_deletes import DeleteRecords
 from propeller.handlers.executors._jobs import RemoteJobs
 from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.handlers.executors._pressure import LaunchPressure
@@ -33,6 +34,7 @@ __all__ = [
     "Asked",
     "ChildClosures",
     "Cluster",
+    "DeleteRecords",
     "Executor",
     "Gates",
     "Holder",

@@ -13,12 +13,14 @@ from propeller.status._head import (
     size_of,
     wait_of,
 )
+from propeller.status._left_jobs import LEFT_JOBS, left_job, left_jobs_of, no_left_job
 from propeller.status._newest import is_own_snapshot, supersede
 from propeller.status._snapshot import INLINE_NODES, LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
 from propeller.status._takeover import take_over
 
 __all__ = [
     "INLINE_NODES",
+    "LEFT_JOBS",
     "MESSAGE_CHARACTERS",
     "SHORT_MESSAGE_CHARACTERS",
     "LoadGraph",
@@ -31,6 +33,9 @@ __all__ = [
     "head",
     "is_flytes",
     "is_own_snapshot",
+    "left_job",
+    "left_jobs_of",
+    "no_left_job",
     "offloaded_to",
     "rebuild",
     "said_of",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulation.command import Simulation
-from tests.simulation.reached import BEFALLS, Cell, table_of
+from tests.simulation.reached import BEFALLS, Cell, as_rows, table_of
+from tests.simulation.remote_worlds import JOB_WORLDS
 from tests.simulation.worlds import FILE, SEEDS, reached
 
 DOC = Path(__file__).parents[2] / "docs" / "testing.md"
@@ -25,10 +26,9 @@ def section() -> str:
     for counts in known.values():
         total.update(counts)
     befalls = "".join(f"- **{name}**: {what}.\n" for name, what in BEFALLS.items())
-    names = {options: f"`{options}`" if options else "no option" for options in SEEDS}
-    worlds = "\n".join(
-        f"| {names[options]} | {number} | {'yes' if options in known else 'no'} |" for options, number in SEEDS.items()
-    )
+    rows = [(f"`{options}`" if options else "no option", options, number) for options, number in SEEDS.items()]
+    rows += [(f"{name} (`test_remote.py`)", name, worlds.seeds) for name, worlds in JOB_WORLDS.items()]
+    worlds = "\n".join(f"| {shown} | {number} | {'yes' if name in known else 'no'} |" for shown, name, number in rows)
     return f"{table_of(total)}\n\n{befalls}\n| worlds | seeds of CI | counted |\n|---|---|---|\n{worlds}\n"
 
 
@@ -47,10 +47,17 @@ def measure(only: str) -> None:
             found[options] = json.loads(output.splitlines()[-1])
             _write(found)
             print(f"{options}: {output.splitlines()[0]}", flush=True)
+    for name, worlds in JOB_WORLDS.items():
+        if only in name:
+            lived = worlds.live()
+            assert not lived.broken, lived.broken
+            found[name] = as_rows(lived.reached)
+            _write(found)
+            print(f"{name}: {worlds.seeds} seeds", flush=True)
 
 
 def _write(found: Mapping[str, Any]) -> None:
-    FILE.write_text(json.dumps({name: found[name] for name in SEEDS if name in found}, indent=1) + "\n")
+    FILE.write_text(json.dumps({name: found[name] for name in (*SEEDS, *JOB_WORLDS) if name in found}, indent=1) + "\n")
 
 
 def main() -> int:

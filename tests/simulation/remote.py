@@ -4,6 +4,8 @@ way, and workflows are deleted.
 What must hold: a job is looked at and deleted only once a status has had its id, but for one that its own creator
 deletes at once; an attempt has another job only if the id of the first was lost with a controller, or with an answer;
 in the end every execution has ended, and no job runs whose id was in a status.
+
+Which of what befell the world found a job at work is counted beside it, and draws nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from flyteidl.core import literals_pb2
 from google.protobuf import json_format
@@ -24,10 +28,11 @@ from propeller.embedded.server import ApiServer
 from propeller.errors import NotFound, PropellerError, Rejected, Unavailable
 from propeller.handlers.plugins import JobState, Plugins, RemotePlugin, RemoteTask
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
-from propeller.status import decode_status
+from propeller.status import decode_status, left_jobs_of
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.workflow import AttemptPhase, Failure, Job
 from tests.simulation.loop import PROCESS, SimulatedLoop, run
+from tests.simulation.reached import ABORTED, KILLED, Cell
 from tests.simulation.retyped import definition
 from tests.unit.storage.values import bound, literal, promise
 from tests.unit.workflow import drive
@@ -47,8 +52,10 @@ END = 20_000.0
 class Remote:
     """One job, as its service has it."""
 
-    def __init__(self, key: str, creator: int, ends: float, end: AttemptPhase, *, retryable: bool) -> None:
-        self.key = key
+    def __init__(self, task: RemoteTask, creator: int, ends: float, end: AttemptPhase, *, retryable: bool) -> None:
+        self.key = task.key
+        self.execution = task.node.execution.info.name
+        self.kinds = {"connector job", "map task"} if "-m-" in task.name else {"connector job"}
         self.creator = creator
         self.ends = ends
         self.end = end
@@ -73,6 +80,10 @@ class World:
         self.jobs: dict[bytes, Remote] = {}
         self.written: set[bytes] = set()
         """Ids that a status has had."""
+        self.answered_late: set[bytes] = set()
+        """Ids that a status has had of jobs that no snapshot has, as they were answered too late."""
+        self.cells: set[Cell] = set()
+        """Which kinds were at work when something befell their execution."""
         self.server = ApiServer(ApiServerOptions(), clock=LoopClock(), randomness=random.Random(f"uid {seed}"))
         self.blobs: dict[str, bytes] = {}
         self.trouble = rng.choice((0.0, 0.05, 0.2))
@@ -124,7 +135,7 @@ class World:
         identity = f"{len(self.jobs)}".encode()
         end = self.rng.choices((AttemptPhase.SUCCEEDED, AttemptPhase.FAILED), (0.8, 0.2))[0]
         ends = self.loop.time() + self.rng.choice((0.0, 5.0, 60.0, 600.0))
-        job = Remote(task.key, PROCESS.get(), ends, end, retryable=self.rng.random() < 0.7)
+        job = Remote(task, PROCESS.get(), ends, end, retryable=self.rng.random() < 0.7)
         self.jobs[identity] = job
         await self.answer()
         job.answered = True
@@ -159,10 +170,10 @@ class World:
 
     async def require_written(self, job: Job, what: str) -> None:
         """The status of its execution has, or has had, the job."""
-        if job.id in self.written:
+        if job.id in self.written | self.answered_late:
             return
         await self.read_statuses()
-        if job.id not in self.written:
+        if job.id not in self.written | self.answered_late:
             self.violation(f"job {job.id!r} is {what}, and no status has had its id")
 
     async def read_statuses(self) -> None:
@@ -171,6 +182,14 @@ class World:
                 status = workflow.get("status") or {}
                 snapshot = await decode_status(status, storage, str(status.get("dataDir") or ""))
                 self.written.update(job.id for job in (snapshot.jobs if snapshot is not None else ()))
+                self.answered_late.update(job.id for job in left_jobs_of(status))
+
+    def befalls(self, what: str, *executions: str) -> None:
+        """Something befalls these executions, or all: their jobs that are at work count."""
+        for job in self.jobs.values():
+            runs = not job.deleted and not job.forgotten and self.loop.time() < job.ends
+            if runs and (not executions or job.execution in executions):
+                self.cells.update((kind, what) for kind in job.kinds)
 
     def violation(self, what: str) -> None:
         if not self.over:
@@ -206,6 +225,7 @@ class World:
 
     def kill(self) -> None:
         """The controller does nothing from here on, wherever it stood."""
+        self.befalls(KILLED)
         self.loop.freeze(self.processes[-1][0])
 
     # the world
@@ -244,7 +264,9 @@ class World:
                 self.start()
             case "delete":
                 try:
-                    await self.clean.delete(WORKFLOWS, self.rng.choice(names), NAMESPACE)
+                    name = self.rng.choice(names)
+                    await self.clean.delete(WORKFLOWS, name, NAMESPACE)
+                    self.befalls(ABORTED, name)
                 except NotFound:
                     return
             case "forget":
@@ -278,7 +300,7 @@ class World:
             self.violation(f"{left} have not ended, or are held")
         for identity, job in self.jobs.items():
             runs = not job.deleted and not job.forgotten and self.loop.time() < job.ends
-            if runs and identity in self.written:
+            if runs and identity in self.written | self.answered_late:
                 self.violation(f"job {identity!r} of {job.key} is left running")
 
     async def stop(self) -> None:
@@ -350,7 +372,36 @@ def mapped_node(rng: random.Random) -> Raw:
     return {"id": "m", "kind": "array", "array": array, "inputBindings": [of_items]}
 
 
+class Lived(NamedTuple):
+    """What came of seeds."""
+
+    broken: dict[int, list[str]]
+    """By seed, what must not have happened."""
+    reached: Counter[Cell]
+    """How many seeds have reached each cell."""
+
+
 def simulate(seed: int, *, mapped: bool = False, of: type[World] = World) -> list[str]:
     """Run the world of a seed to its end; returns what must not have happened. With `mapped` there are map tasks."""
+    return _lived(seed, of, mapped=mapped).violations
+
+
+def lived(seeds: Iterable[int], *, mapped: bool = False, of: type[World] = World) -> Lived:
+    """Run the worlds of seeds to their ends."""
+    broken, reached = {}, Counter[Cell]()
+    for seed in seeds:
+        world = _lived(seed, of, mapped=mapped)
+        if world.violations:
+            broken[seed] = world.violations
+        reached.update(world.cells)
+    return Lived(broken, reached)
+
+
+def _lived(seed: int, of: type[World], *, mapped: bool) -> World:
+    async def live(loop: SimulatedLoop) -> World:
+        world = of(seed, loop, mapped=mapped)
+        await world.live()
+        return world
+
     random.seed(seed)
-    return run(seed, lambda loop: of(seed, loop, mapped=mapped).live())
+    return run(seed, live)

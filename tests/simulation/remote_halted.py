@@ -13,6 +13,7 @@ from typing import Any
 from propeller.handlers.plugins import JobState, RemoteTask
 from propeller.workflow import Job
 from tests.simulation.loop import PROCESS
+from tests.simulation.reached import DIVIDED
 from tests.simulation.remote_sharded import ShardedWorld
 from tests.simulation.sharded import Link
 
@@ -54,6 +55,7 @@ class HaltingWorld(ShardedWorld):
             return
         number = self.halts.choice(able)
         self.was_halted.add(number)
+        self.befalls(DIVIDED)
         if len(able) < 2:
             self.start()
             await asyncio.sleep(self.halts.choice((0.0, 2.0)))

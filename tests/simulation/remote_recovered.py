@@ -17,6 +17,7 @@ from propeller.handlers.plugins import JobState, RemoteTask
 from propeller.kube import Raw
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import AttemptPhase, Job
+from tests.simulation.reached import RECOVERED
 from tests.simulation.remote import NAMESPACE, WORKFLOWS, World
 
 AGAIN = "again"
@@ -97,6 +98,9 @@ class RecoveringWorld(World):
         except NotFound:
             return
         self.earlier = name
+        for job in self.jobs.values():
+            if job.execution == name:
+                self.cells.update((kind, RECOVERED) for kind in job.kinds)
         resource = self.resources[name] | {"executionConfig": {"RecoveryExecution": {"name": name}}}
         metadata = {"name": AGAIN, "labels": {"execution-id": AGAIN}}
         await self.clean.create(WORKFLOWS, self.labelled(resource | {"metadata": metadata}), NAMESPACE)

@@ -27,6 +27,7 @@ from propeller.storage import MemoryStore, Storage
 from propeller.workflow import Job
 from tests.simulation.event_log import EventLog
 from tests.simulation.loop import PROCESS
+from tests.simulation.reached import DIVIDED, KILLED
 from tests.simulation.remote import Service, World
 from tests.simulation.remote_recovered import RecoveringWorld
 from tests.simulation.sharded import COUNT, Actors, Check, Leaving, Link, membership_of
@@ -129,7 +130,7 @@ class ShardedWorld(World):
             case "move":
                 await self.move()
             case "kill":
-                self.loop.freeze(self.rng.choice(self.able))
+                self.kill()
                 await asyncio.sleep(self.rng.choice((0.0, 30.0)))
                 self.start()
             case "other":
@@ -137,6 +138,7 @@ class ShardedWorld(World):
 
     async def move(self) -> None:
         """One joins, or leaves in order."""
+        self.befalls(DIVIDED)
         if len(self.able) < 2 or self.rng.random() < 0.5:
             self.start()
             return
@@ -145,6 +147,7 @@ class ShardedWorld(World):
         self.processes[number - 1][1].cancel()
 
     def kill(self) -> None:
+        self.befalls(KILLED)
         self.loop.freeze(self.rng.choice(self.able))
 
     async def end(self, names: list[str]) -> None:

@@ -10,7 +10,7 @@ from unittest import mock
 import msgspec
 import pytest
 
-from propeller.controller import _effects, _loading, _remote_jobs, _shards
+from propeller.controller import _effects, _left_jobs, _loading, _remote_jobs, _shards
 from propeller.controller._effects import needs_checkpoint
 from propeller.handlers import RemoteJobs
 from propeller.handlers.plugins import RemoteTask
@@ -19,14 +19,11 @@ from propeller.status._snapshot import Snapshot, take
 from propeller.workflow import Effect, Execution, Follow
 from tests.simulation.remote import World, simulate
 from tests.simulation.remote_halted import HaltingWorld
+from tests.simulation.remote_late import LateWorld
 from tests.simulation.remote_recovered import RecoveringWorld
-from tests.simulation.remote_sharded import RecoveringShardedWorld, ShardedWorld
-
-SEEDS = 150
-"""Those that CI runs: a tenth of a second each."""
-
-SEEDS_OF = {RecoveringWorld: 40, ShardedWorld: 8, RecoveringShardedWorld: 5, HaltingWorld: 8}
-"""Those of worlds in which executions are recovered, and shards move: up to a second and a half each."""
+from tests.simulation.remote_sharded import ShardedWorld
+from tests.simulation.remote_worlds import JOB_WORLDS
+from tests.simulation.worlds import has_moved, reached
 
 Defect = Callable[[], AbstractContextManager[object]]
 
@@ -49,7 +46,7 @@ def jobs_are_left_at_the_end() -> AbstractContextManager[object]:
     async def nothing(*_: object) -> None:
         return
 
-    return mock.patch.object(_remote_jobs.LeftJobs, "delete", nothing)
+    return mock.patch.object(_left_jobs.LeftJobs, "delete", nothing)
 
 
 def workflows_with_jobs_have_no_finalizer() -> AbstractContextManager[object]:
@@ -91,6 +88,17 @@ def jobs_of_what_was_handed_over_are_looked_at() -> AbstractContextManager[objec
     return mock.patch.object(RemoteJobs, "forget", return_value=None)
 
 
+def jobs_that_are_answered_late_are_in_no_status() -> AbstractContextManager[object]:
+    async def nothing(*_: object) -> None:
+        return
+
+    return mock.patch.object(_left_jobs.LeftJobRecords, "keep", nothing)
+
+
+def the_next_process_deletes_no_job_that_was_answered_late() -> AbstractContextManager[object]:
+    return mock.patch.object(_left_jobs, "left_jobs_of", return_value=[])
+
+
 def a_process_that_was_halted_does_not_ask_whether_it_may_act() -> AbstractContextManager[object]:
     made = RemoteJobs.__init__
 
@@ -113,9 +121,14 @@ FOUND_WITH_MAPS_BY: dict[Defect, int] = {items_of_a_map_task_have_one_key: 1}
 """As FOUND_BY, in worlds with map tasks."""
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, 25))
-def test_no_seed_breaks_a_promise(first: int) -> None:
-    assert {seed: found for seed in range(first, first + 25) if (found := simulate(seed))} == {}
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", JOB_WORLDS)
+def test_no_seed_breaks_a_promise(name: str) -> None:
+    """And seeds meet what docs/testing.md says: `python -m tests.simulation.reach_doc --only jobs` counts again."""
+    found = JOB_WORLDS[name].live()
+    assert found.broken == {}
+    if (known := reached().get(name)) is not None:
+        assert has_moved(found.reached, known) == []
 
 
 def test_a_seed_is_the_same_world_each_time() -> None:
@@ -131,11 +144,6 @@ def test_a_planted_defect_is_found(defect: Defect) -> None:
         assert simulate(FOUND_BY[defect])
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, 25))
-def test_no_seed_breaks_a_promise_where_items_of_map_tasks_are_jobs(first: int) -> None:
-    assert {seed: found for seed in range(first, first + 25) if (found := simulate(seed, mapped=True))} == {}
-
-
 @pytest.mark.parametrize("defect", FOUND_WITH_MAPS_BY, ids=lambda defect: defect.__name__)
 def test_a_planted_defect_of_map_tasks_is_found(defect: Defect) -> None:
     with defect():
@@ -148,19 +156,13 @@ FOUND_IN: list[tuple[Defect, type[World], int]] = [
     (answers_of_services_during_a_handover_are_dropped, ShardedWorld, 6),
     (jobs_of_what_was_handed_over_are_looked_at, ShardedWorld, 0),
     (a_process_that_was_halted_does_not_ask_whether_it_may_act, HaltingWorld, 49),
+    (jobs_that_are_answered_late_are_in_no_status, LateWorld, 1),
+    (the_next_process_deletes_no_job_that_was_answered_late, LateWorld, 41),
 ]
-"""As FOUND_BY, in worlds in which executions are recovered, and shards move."""
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("mapped", [False, True])
-@pytest.mark.parametrize("of", SEEDS_OF, ids=lambda of: of.__name__)
-def test_no_seed_breaks_a_promise_of_recovered_jobs_or_moving_shards(of: type[World], mapped: bool) -> None:
-    seeds = range(SEEDS_OF[of])
-    assert {seed: found for seed in seeds if (found := simulate(seed, mapped=mapped, of=of))} == {}
+"""As FOUND_BY, in worlds of other kinds."""
 
 
 @pytest.mark.parametrize(("defect", "of", "seed"), FOUND_IN, ids=lambda one: getattr(one, "__name__", ""))
-def test_a_planted_defect_of_recoveries_or_handovers_is_found(defect: Defect, of: type[World], seed: int) -> None:
+def test_a_planted_defect_is_found_in_worlds_of_its_kind(defect: Defect, of: type[World], seed: int) -> None:
     with defect():
         assert simulate(seed, of=of)

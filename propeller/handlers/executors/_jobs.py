@@ -27,7 +27,7 @@ from propeller.beside import beside
 from propeller.clock import Clock
 from propeller.connectors import ConnectorOptions, Directory, MayAct, Nobody, Poller, Service, Unknown, always
 from propeller.errors import Denied, ErrorKind, NotFound, PropellerError, Retryable, Unavailable
-from propeller.handlers.executors._job_deletes import JobDeletes
+from propeller.handlers.executors._job_deletes import UNRECORDED, DeleteRecords, JobDeletes
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
@@ -100,6 +100,8 @@ class RemoteJobs:
         tell: Tell,
         hold: Hold,
         may_act: MayAct = always,
+        *,
+        records: DeleteRecords = UNRECORDED,
     ) -> None:
         self._plugins = plugins
         self._may_act = may_act
@@ -121,7 +123,7 @@ class RemoteJobs:
         self._starting: dict[tuple[str, str], asyncio.Task[Job | JobState]] = {}
         self._unwanted: set[tuple[str, str]] = set()
         """Those of them whose execution is forgotten."""
-        self._deletes = JobDeletes(self._plugin_of, options, clock, may_act)
+        self._deletes = JobDeletes(self._plugin_of, options, clock, may_act, records)
         self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, self._tenant_of, clock)
         self._causes = Causes(_log)
 

@@ -90,6 +90,8 @@ class Service(RemotePlugin):
         self.creates: Callable[[RemoteTask], Awaitable[bytes | JobState]] = self.begin
         self.undeletable: PropellerError | None = None
         self.takes = 0.0
+        self.calls: list[str] = []
+        """Deletes, and what is recorded, in turn."""
 
     async def begin(self, task: RemoteTask) -> bytes:
         return f"job {len(self.created)}".encode()
@@ -109,6 +111,7 @@ class Service(RemotePlugin):
 
     async def delete(self, job: Job) -> None:
         self.deleted.append(job.id)
+        self.calls.append("delete")
         await asyncio.sleep(self.takes)
         if self.undeletable is not None:
             raise self.undeletable
@@ -124,6 +127,25 @@ class Listing:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+class Records:
+    """What a status names; `error` is what it says to a change, and `calls` what happened in which order."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self.kept: set[bytes] = set()
+        self.error: PropellerError | None = None
+        self.calls = calls
+
+    async def keep(self, uid: str, job: Job) -> None:
+        self.calls.append("keep")
+        if self.error is not None:
+            raise self.error
+        self.kept.add(job.id)
+
+    async def drop(self, uid: str, job: Job) -> None:
+        self.calls.append("drop")
+        self.kept.discard(job.id)
 
 
 class Bench:
@@ -145,7 +167,11 @@ class Bench:
         connectors = ConnectorOptions(poll_shortest=1.0, poll_longest=5.0, max_failures=3, **options)
         directory = Directory(connectors, lambda _, __: cast(Channel, Listing())) if connectors.services else None
         plugins = Plugins(remote=[self.service])
-        self.jobs = RemoteJobs(plugins, directory, connectors, storage, clock, None, self.tell, self.hold, self.may_act)
+        self.calls: list[str] = []
+        self.records = Records(self.calls)
+        self.service.calls = self.calls
+        given = self.tell, self.hold, self.may_act
+        self.jobs = RemoteJobs(plugins, directory, connectors, storage, clock, None, *given, records=self.records)
         self.services = Services(
             self.no_cluster,
             plugins,
@@ -351,6 +377,57 @@ def test_a_job_that_no_status_will_have_is_not_deleted_for_ever(
     of = live(act, Bench(delete_limit=60.0))
     assert calls is None or len(of.service.deleted) == calls
     assert f"a job of execution uid may go on: {error}" in caplog.text
+
+
+def test_a_job_that_no_status_will_have_is_recorded_before_it_is_deleted_and_until_then() -> None:
+    """A process that ends meanwhile leaves it to the next one."""
+
+    async def act(of: Bench) -> None:
+        await of.do(Launch)
+        of.service.undeletable = Unavailable("no answer")
+        of.jobs.forget("uid")
+        await asyncio.sleep(10.0)
+        assert of.records.kept == {b"job 1"}
+        of.service.undeletable = None
+        await asyncio.sleep(10.0)
+        assert not of.records.kept
+
+    calls = live(act).calls
+    assert calls[:2] == ["keep", "delete"]
+    assert calls[-2:] == ["delete", "drop"]
+    assert set(calls[1:-1]) == {"delete"}
+
+
+def test_a_job_that_cannot_be_recorded_is_deleted_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(of: Bench) -> None:
+        await of.do(Launch)
+        of.records.error = Unavailable("the API server is away")
+        of.service.undeletable = Unavailable("no answer")
+        of.jobs.forget("uid")
+        await asyncio.sleep(20.0)
+        of.records.error = of.service.undeletable = None
+        await asyncio.sleep(20.0)
+        assert not of.jobs.are_left("uid")
+
+    calls = live(act).calls
+    assert calls[:4] == ["keep", "delete", "keep", "delete"]
+    assert calls[-1] == "drop"
+    assert (
+        "a job of execution uid that has to be deleted is not recorded: Unavailable: the API server is away"
+        in caplog.text
+    )
+
+
+def test_an_id_that_is_too_long_is_deleted_and_not_recorded() -> None:
+    async def act(of: Bench) -> None:
+        async def begin(task: RemoteTask) -> bytes:
+            return b"x" * (MAX_ID_BYTES + 1)
+
+        of.service.creates = begin
+        await of.do(Launch)
+        await asyncio.sleep(1.0)
+
+    assert live(act).calls == ["delete"]
 
 
 def test_a_process_whose_lease_has_lapsed_begins_no_job_and_deletes_none() -> None:
