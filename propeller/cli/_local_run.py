@@ -1,8 +1,8 @@
 """Run a workflow on this machine: an embedded cluster, the controller on it, and one execution from start to end.
 
 Guarantees
-    However it ends, also by Ctrl-C, no task process is left and no port is open. While it runs, one is open with
-    `serve`, and if gates of the workflow wait for answers.
+    However it ends, also by Ctrl-C, no task process is left, no port is open, and jobs of connectors are deleted. While
+    it runs, a port is open with `serve`, and if gates of the workflow wait for answers.
     Outputs are kept: below `storage`, by default in a directory of the user's that keeps the last runs.
 """
 
@@ -26,6 +26,7 @@ from propeller.cli._output import say
 from propeller.cli._progress import Progress, watching
 from propeller.cli._registered import linked_with
 from propeller.cli._result import report_end
+from propeller.cli._run_jobs import RunJobs
 from propeller.cli._task_output import TaskOutput, show_output
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of, waits_for_answers
 from propeller.cli.flytekit_bridge import LAPTOP, Versioned, root_of, serialize
@@ -167,7 +168,7 @@ async def _run(
 
     metadata = _metadata(resource)
     key = f"{metadata['namespace']}/{metadata['name']}"
-    gates = GateNotes(progress, key if shows_nodes else "")
+    gates, jobs = GateNotes(progress, key if shows_nodes else ""), RunJobs(key)
 
     def observe(execution: Execution) -> None:
         printed.changed(execution)
@@ -195,9 +196,15 @@ async def _run(
     async with controller.running(), Informer(cluster.client, WORKFLOWS, settings=settings.informers) as workflows:
         await cluster.client.create(FLYTE_WORKFLOWS, resource, str(metadata["namespace"]))
         workflows.subscribe(follow)
-        execution = await ended
-        with contextlib.suppress(TimeoutError):  # lets kubectl see the end; it is already known here
-            await asyncio.wait_for(written.wait(), LAST_STATUS_SECONDS)
+        workflows.subscribe(jobs.follow)
+        try:
+            execution = await ended
+            with contextlib.suppress(TimeoutError):  # lets kubectl see the end; it is already known here
+                await asyncio.wait_for(written.wait(), LAST_STATUS_SECONDS)
+            await jobs.over(progress)
+        except asyncio.CancelledError:
+            await jobs.abort(cluster.client, str(metadata["name"]), str(metadata["namespace"]), progress)
+            raise
         return execution
 
 

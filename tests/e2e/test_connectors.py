@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,7 +26,7 @@ from propeller.kube import Raw
 from propeller.resourcemgr import Pool, Rule
 from propeller.storage import Storage
 from propeller.testing import ServerUnderTest, eventually
-from tests.connectors import FlytekitService, environment, flytekit_service
+from tests.connectors import FlytekitService, environment, flytekit_service, wait_until
 from tests.contract.objects import installed
 from tests.e2e.conftest import PROPELLER, Propeller
 
@@ -64,6 +65,11 @@ def negative(value: int = -4) -> int:
 @workflow
 def waits(value: int = 4) -> int:
     return forever(value=value)
+
+
+@workflow
+def waits_beside(value: int = 4) -> tuple[int, int]:
+    return forever(value=value), failing(value=value)
 
 
 @workflow
@@ -131,6 +137,32 @@ def test_launch_plans_run_beside_connectors(propeller: Propeller, flows: Path, c
     """Their nodes have no task whose type a connector could run."""
     words = (flows, "outer", "--config", config, "--output", "json")
     assert propeller.run(*words, **environment()).json == {"o0": 5}
+
+
+@pytest.mark.needs("embedded")
+def test_a_run_that_is_interrupted_leaves_no_job(propeller: Propeller, flows: Path, tmp_path: Path) -> None:
+    """Regression: its job went on at the service."""
+    with flytekit_service(tmp_path) as own:
+        config = tmp_path / "propeller.yaml"
+        config.write_text(json.dumps({"connectors": msgspec.to_builtins(options(own))}))
+        words = (flows, "waits", "--python", sys.executable, "--config", config)
+        process = propeller.start("run", *words, **environment())
+        wait_until(lambda: any(job["looked"] for job in own.jobs()), "a look at the job", DEADLINE)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 130, err
+        assert [job["deleted"] for job in own.jobs()] == [True]
+
+
+@pytest.mark.needs("embedded")
+def test_a_run_that_fails_leaves_no_job_of_another_node(propeller: Propeller, flows: Path, tmp_path: Path) -> None:
+    """Regression: the run had ended before the service was asked to delete it."""
+    with flytekit_service(tmp_path) as own:
+        config = tmp_path / "propeller.yaml"
+        config.write_text(json.dumps({"connectors": msgspec.to_builtins(options(own))}))
+        ended = propeller.run(flows, "waits_beside", "--config", config, **environment())
+        assert ended.code == 1, ended.err
+        assert {job["mode"]: job["deleted"] for job in own.jobs()}["forever"] is True
 
 
 @pytest.mark.needs("embedded")

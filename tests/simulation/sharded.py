@@ -26,6 +26,7 @@ from propeller.reconcile import LeaseLost
 from propeller.reconcile.shards import FencedTransport, LabelShards, Membership, ShardMap
 from propeller.reconcile.shards._map_store import MAP_ANNOTATION
 from propeller.reconcile.shards._shard_map import decode_map
+from propeller.status import LEFT_JOBS
 from propeller.storage import Storage
 from propeller.workflow import SHARD_KEYS, SHARD_LABEL, shard_key
 from tests.simulation.event_log import EventLog
@@ -76,7 +77,7 @@ class Actors:
         """A process sends a request."""
         if request.method not in _CHANGES or request.path.startswith("/apis/coordination"):
             return
-        if (name := self._execution_part(request)) is None:
+        if (name := self._execution_part(request)) is None or _records_a_left_job(request):
             return
         shard = self._shard_of.get(name)
         if self._map is None or shard is None:
@@ -281,3 +282,11 @@ class Check:
         if self.leadership is None:
             raise LeaseLost("not joined yet")
         self.leadership.check()
+
+
+def _records_a_left_job(request: Request) -> bool:
+    """Whether all that a request writes is the entry of a job that only its sender knows: it has begun that before the
+    shard moved, and the entry is nobody else's.
+    """
+    body = orjson.loads(request.body or b"null")
+    return isinstance(body, dict) and body.keys() == {"metadata", "status"} and [*body["status"]] == [LEFT_JOBS]
