@@ -243,6 +243,8 @@ class RunAs(msgspec.Struct, frozen=True):
     _camel_identity: str = msgspec.field(default="", name="executionIdentity")
     _proto_role: str = msgspec.field(default="", name="iam_role")
     _camel_role: str = msgspec.field(default="", name="iamRole")
+    _proto_client: dict[str, Any] | None = msgspec.field(default=None, name="oauth2_client")
+    _camel_client: dict[str, Any] | None = msgspec.field(default=None, name="oauth2Client")
 
     @property
     def k8s_service_account(self) -> str:
@@ -255,6 +257,11 @@ class RunAs(msgspec.Struct, frozen=True):
     @property
     def iam_role(self) -> str:
         return self._proto_role or self._camel_role
+
+    @property
+    def oauth2_client(self) -> dict[str, Any] | None:
+        """A flyteidl.core.OAuth2Client as JSON: it names a secret, and has none."""
+        return self._proto_client or self._camel_client
 
 
 class SecurityContext(msgspec.Struct, frozen=True):

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from flyteidl.admin import agent_pb2
-from flyteidl.core import execution_pb2, identifier_pb2, literals_pb2, tasks_pb2
+from flyteidl.core import execution_pb2, identifier_pb2, literals_pb2, security_pb2, tasks_pb2
 from google.protobuf import json_format
 
 from propeller.connectors import Category, Channel, Directory, Nobody, Service, Unknown
-from propeller.errors import CorruptBlob, ErrorKind, NotFound, Unavailable
+from propeller.errors import CorruptBlob, ErrorKind, Invalid, NotFound, Unavailable
 from propeller.handlers.plugins._metadata import attempt_metadata, is_interruptible
 from propeller.handlers.plugins._remote_plugin import JOB_ANNOTATION, JobState, RemotePlugin, RemoteTask
-from propeller.handlers.plugins.pod import connector_arguments, item_variables, service_account
+from propeller.handlers.plugins.pod import connector_arguments, item_variables, pod_template, service_account
 from propeller.storage import in_thread_if_large
 from propeller.text import NAME_CHARACTERS, bounded, one_line
 from propeller.wire import parse
@@ -127,12 +127,20 @@ def _category(job: Job) -> agent_pb2.TaskCategory:
 
 
 def _template(task: RemoteTask) -> tasks_pb2.TaskTemplate:
-    """Return the task's template, with the arguments of its container filled in."""
+    """Return the task's template, with the arguments of its container filled in; or, of a task with a pod, the spec of
+    the pod that it would be. Raises Invalid.
+    """
     declared = task.node.graph.plan.task(task.node.spec.task)
-    if not declared.container.args:
+    has_pod = declared.HasField("k8s_pod")
+    if not declared.container.args and not has_pod:
         return declared
     template = tasks_pb2.TaskTemplate()
     template.CopyFrom(declared)
+    if has_pod:
+        pod = pod_template(task.node, task.attempt, task.inputs, task.settings)
+        template.k8s_pod.pod_spec.Clear()
+        json_format.ParseDict(pod["spec"], template.k8s_pod.pod_spec)
+        return template
     template.container.args[:] = connector_arguments(task.node, task.attempt, task.inputs, task.settings)
     return template
 
@@ -165,7 +173,18 @@ def _metadata(task: RemoteTask) -> agent_pb2.TaskExecutionMetadata:
         metadata.identity.execution_identity = run_as.execution_identity
         metadata.identity.k8s_service_account = run_as.k8s_service_account
         metadata.identity.iam_role = run_as.iam_role
+        if run_as.oauth2_client:
+            _fill_client(metadata.identity.oauth2_client, run_as.oauth2_client)
     return metadata
+
+
+def _fill_client(client: security_pb2.OAuth2Client, given: dict[str, Any]) -> None:
+    """Fill in what the execution says of its OAuth client. Raises Invalid."""
+    try:
+        json_format.ParseDict(given, client)
+    except json_format.ParseError as error:
+        said = one_line(bounded(str(error), NAME_CHARACTERS))
+        raise Invalid(f"securityContext.runAs.oauth2Client of the execution cannot be read: {said}") from error
 
 
 def state_of(service: str, resource: agent_pb2.Resource) -> JobState:

@@ -12,6 +12,7 @@ from flyteidl.admin import agent_pb2
 from flyteidl.core import identifier_pb2
 from google.protobuf import json_format
 
+from propeller.errors import Invalid
 from propeller.handlers.plugins import PodSettings, RemoteTask
 from propeller.wire import Literals
 from propeller.workflow import ExecutionSpec
@@ -138,6 +139,41 @@ def test_the_identity_is_that_of_the_security_context(is_sync: bool, run_as: dic
         "ada",
         "arn:role",
     )
+
+
+@pytest.mark.parametrize(
+    "run_as",
+    [
+        {"oauth2_client": {"client_id": "me", "client_secret": {"group": "g", "key": "k", "mount_requirement": 1}}},
+        {"oauth2Client": {"clientId": "me", "clientSecret": {"group": "g", "key": "k", "mountRequirement": "ENV_VAR"}}},
+    ],
+    ids=["as Go writes it", "as protobuf writes it"],
+)
+def test_the_oauth_client_of_the_identity_is_said_and_no_value_of_its_secret(run_as: dict[str, Any]) -> None:
+    request, _ = request_of(is_sync=ASYNC, securityContext={"run_as": run_as})
+    client = request.task_execution_metadata.identity.oauth2_client
+    assert (client.client_id, client.client_secret.group, client.client_secret.key) == ("me", "g", "k")
+
+
+def test_an_oauth_client_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(Invalid, match=r"securityContext.runAs.oauth2Client of the execution cannot be read: .*colour"):
+        request_of(is_sync=ASYNC, securityContext={"run_as": {"oauth2_client": {"colour": "blue"}}})
+
+
+@pytest.mark.parametrize("is_sync", [ASYNC, SYNC])
+def test_a_task_with_a_pod_is_sent_as_the_pod_that_it_would_be(is_sync: bool) -> None:
+    """As FlytePropeller does since 1.16: templates are filled in, environment and platform's settings are there."""
+    containers = [{"name": "main", "image": "image:1", "args": ["--x", "{{.inputs.x}}", "{{.outputPrefix}}"]}]
+    config = {"primary_container_name": "main"}
+    declared = template(type="trino", taskTypeVersion=2, k8sPod={"podSpec": {"containers": containers}}, config=config)
+    request, made = request_of(is_sync=is_sync, declared=declared)
+    pod = json_format.MessageToDict(request.template.k8s_pod.pod_spec)
+    (main,) = pod["containers"]
+    assert main["args"] == ["--x", "3", made.output_prefix]
+    assert {"name": "FLYTE_ATTEMPT_NUMBER", "value": "1"} in main["env"]
+    assert pod["restartPolicy"] == "Never"
+    given = json_format.MessageToDict(made.node.graph.plan.task(made.node.spec.task).k8s_pod.pod_spec)
+    assert given["containers"][0]["args"][1] == "{{.inputs.x}}"
 
 
 def test_inputs_are_those_of_the_attempt() -> None:
