@@ -105,7 +105,7 @@ class Launcher:
             project=project,
             populate=bool(project) and not given,
         )
-        return mounted(command, container, self._directory) if mounts else command
+        return mounted(command, container, self._directory, self._starter.python) if mounts else command
 
     def _in_image(self, container: Raw, image: str) -> Command:
         """The program in the root file system of its image, with its volumes mounted."""

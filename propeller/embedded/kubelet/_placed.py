@@ -50,13 +50,19 @@ def can_mount() -> bool:
     return ended.returncode == 0
 
 
-def mounted(command: Command, container: Raw, directory: PodDirectory) -> Command:
-    """Return the command that mounts the container's volumes first."""
+def mounted(command: Command, container: Raw, directory: PodDirectory, python: str) -> Command:
+    """Return the command that mounts the container's volumes first. What an image would have of its own stays visible:
+    the interpreter, the project, and the kubelet's directory and files that flytekit is to read and write.
+    """
+    home = directory.path.parent.parent
+    programs = [Path(path).parent.parent for path in (command.executable, python)]
+    files = [word.removeprefix("file://") for word in command.argv if word.startswith("file:///")]
     spec = {
         "mounts": [
             (str(path.resolve()), mount["mountPath"].rstrip("/"), bool(mount.get("readOnly")))
             for mount, path in directory.mounted(container)
         ],
+        "needs": [*map(str, (home, home.resolve(), *programs)), command.project, *files],
         "scratch": str(directory.layer(container["name"])),
         "cwd": command.cwd,
         "executable": command.executable,

@@ -9,8 +9,9 @@ Guarantees
     can write to writable volumes alone. It runs as `user` and `group`, without capabilities; on this machine it has the
     rights of the user who started the kubelet.
     On the machine, the program sees the machine's files as they are, and the volumes at their paths. No other process
-    sees these. Directories above a path that the machine does not have are copies in memory: what the program writes
-    there beside its volumes is gone with it.
+    sees these. Of a directory that a volume hides (an emptyDir at /tmp), the entries stay that lead to `needs`, such as
+    the kubelet's own directory. Directories above a path that the machine does not have are copies in memory: what the
+    program writes there beside its volumes is gone with it.
 Assumptions
     Linux 5.11 or newer, with user namespaces that this user may create. On the machine, root needs none.
 Caveats
@@ -21,7 +22,7 @@ Errors
 """
 
 # pathlib would be one more import in every container.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH118, PTH120, PTH123, PTH211
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH118, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -67,16 +68,45 @@ def enter_image(spec: dict[str, Any]) -> NoReturn:
 def enter_machine(spec: dict[str, Any]) -> NoReturn:
     """Mount the volumes, and execute the program. Raises OSError."""
     _unshare()
-    missing = [(source, target) for source, target, _ in spec["mounts"] if not os.path.exists(target)]
+    mounts = sorted(spec["mounts"], key=lambda mount: str(mount[1]).count("/"))  # a volume before those in it
+    targets = [target for _, target, _ in mounts]
+    missing = [
+        (source, target)
+        for source, target, _ in mounts
+        if not os.path.exists(target) and not any(_below(target, other) for other in targets)
+    ]
     if missing:
         _enter_root_with(spec["scratch"], missing)
-    for source, target, read_only in spec["mounts"]:
+    for source, target, read_only in mounts:
         if (source, target) not in missing:
-            _bind(source, target, recursive=True)
+            _bind_over(source, target, spec["needs"])
         if read_only:
             _remount_read_only(target)
     os.chdir(spec["cwd"])
     os.execve(spec["executable"], spec["argv"], _variables(spec))  # noqa: S606 - the container's program
+
+
+def _bind_over(source: str, target: str, needs: list[str]) -> None:
+    """Mount a volume at a directory of the machine; of what it hides, those entries stay that lead to `needs`."""
+    names = sorted({path[len(target) + 1 :].split("/")[0] for path in needs if _below(path, target)})
+    held = []
+    for name in names:
+        path = os.path.join(target, name)
+        if os.path.islink(path):
+            held.append((path, os.readlink(path), -1))
+        elif os.path.isdir(path):
+            held.append((path, "", os.open(path, os.O_PATH)))
+    _bind(source, target, recursive=True)
+    for path, link, descriptor in held:
+        if descriptor >= 0:
+            _bind(f"/proc/self/fd/{descriptor}", path, recursive=True)
+            os.close(descriptor)
+        elif not os.path.lexists(path):
+            os.symlink(link, path)
+
+
+def _below(path: str, directory: str) -> bool:
+    return path.startswith(directory + "/")
 
 
 def _variables(spec: dict[str, Any]) -> dict[str, str]:

@@ -68,6 +68,17 @@ async def test_a_program_that_is_not_there_fails_as_it_does_without_mounts(clust
     assert "executable file not found in $PATH" in ended["message"]
 
 
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize("path", ["/tmp", BELOW_NOTHING])
+async def test_a_directory_can_be_mounted_in_another_one(cluster: Cluster, path: str) -> None:
+    volumes = [DATA, {"name": "more", "emptyDir": {}}]
+    script = f"touch {path}/x {path}/in/y; ls $PROPELLER_VOLUME_MORE {path}/in; cat {path}/in/y {path}/x"
+    inner_first = [*at(f"{path}/in", name="more"), *at(path)]
+    await cluster.create("p", "sh", "-c", script, volumes=volumes, volumeMounts=inner_first)
+    assert (await cluster.over("p"))["exitCode"] == 0, await cluster.log("p")
+    assert (await cluster.log("p")).count("y\n") == 2
+
+
 @pytest.mark.usefixtures("no_mounts")
 async def test_without_the_right_to_mount_paths_are_replaced_in_command_and_variables(cluster: Cluster) -> None:
     script = f"echo hello > {BELOW_NOTHING}/x; cat $PLACE/x; echo {BELOW_NOTHING}-else /a{BELOW_NOTHING}"
