@@ -322,3 +322,14 @@ def test_as_many_items_of_a_map_task_have_to_succeed_as_its_author_says(propelle
     assert propeller.run(file, "wf", "--n", "2").code == 0
     failed = propeller.run(file, "wf", "--n", "3", "--output", "json")
     assert failed.code == 1
+
+
+def test_a_dynamic_task_that_runs_again_makes_what_its_inputs_say(propeller: Propeller) -> None:
+    """flytekit keeps the workflow that a dynamic task has made, for the rest of its process."""
+    file = propeller.home / "again.py"
+    file.write_text(
+        f"from flytekit import dynamic, task, workflow\n{INC}"
+        "@dynamic\ndef by_one(a: int) -> int:\n    return inc(a=a)\n"
+        "@workflow\ndef wf(a: int = 1) -> int:\n    return by_one(a=by_one(a=by_one(a=a)))\n"
+    )
+    assert outputs(propeller, file, "wf") == {"o0": 4}

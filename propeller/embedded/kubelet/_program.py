@@ -50,6 +50,17 @@ def enter(request: Message) -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
+    _forget_listings()
+
+
+def _forget_listings() -> None:
+    """Have object stores listed anew: fsspec keeps what an earlier program of the process has seen of them."""
+    registry = sys.modules.get("fsspec.registry")
+    if registry is None:
+        return
+    for kind in list(registry.registry.values()):
+        for store in list(getattr(kind, "_cache", {}).values()):
+            store.invalidate_cache()
 
 
 def run(entry: Message) -> int:

@@ -5,8 +5,8 @@ Python 3.9.
 
 Guarantees
     Checked are threads, child processes, open files, signal handlers and timers, exit handlers, the interpreter's own
-    settings, and every object reachable from the names of the project's modules. An object that cannot be checked
-    counts as left.
+    settings, workflows that flytekit has made, and every object reachable from the names of the project's modules. An
+    object that cannot be checked counts as left.
 Caveats
     Settings of libraries (`pandas.set_option`) are not seen. Libraries whose purpose is state, such as torch's
     generators and pyplot's figures, count as left as soon as they are loaded.
@@ -92,18 +92,21 @@ class Opaque(Exception):
 
 
 class Objects:
-    """A record of the objects reachable from the names of the project's modules. Raises Opaque."""
+    """A record of the objects reachable from the names of the project's modules: those that are not installed, and
+    the package of `program`, the module of the programs, wherever that is. Raises Opaque.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
         self._loaded = frozenset(sys.modules)
-        self._modules = _own_modules(self._loaded)
+        self._package = program.partition(".")[0]
+        self._modules = _own_modules(self._loaded, self._package)
         self._objects = _reached(self._modules)
 
     def changed(self) -> str:
         """Return what has changed; empty if nothing."""
         if any(sys.modules.get(name) is not module for name, module in self._modules.items()):
             return "a module of the project"
-        if new := _own_modules(sys.modules.keys() - self._loaded):
+        if new := _own_modules(sys.modules.keys() - self._loaded, self._package):
             return f"module {next(iter(new))}"
         try:
             now = _reached(self._modules)
@@ -154,6 +157,7 @@ def _process() -> dict[str, Any]:
         "a setting": [
             *(sys.getrecursionlimit(), sys.getswitchinterval(), gc.isenabled(), locale.setlocale(locale.LC_ALL)),
         ],
+        "a workflow": _workflows(),
         "limits": [*map(resource.getrlimit, _LIMITS), os.getpriority(os.PRIO_PROCESS, 0), _umask()],
     }
 
@@ -162,6 +166,17 @@ def _runners() -> int:
     """Threads that flytekit runs coroutines in, each of which has an exit handler."""
     asyn = sys.modules.get("flytekit.utils.asyn")
     return 0 if asyn is None else len(asyn.loop_manager._runner_map)
+
+
+def _workflows() -> int:
+    """Workflows and launch plans that flytekit has made. A dynamic task keeps the workflow of its first run, and launch
+    plans have to be what they were before: neither is for another run.
+    """
+    context = sys.modules.get("flytekit.core.context_manager")
+    task = getattr(sys.modules.get("flytekit.core.base_task"), "Task", None)
+    if context is None or task is None:
+        return 0
+    return sum(not isinstance(entity, task) for entity in context.FlyteEntities.entities)
 
 
 def _umask() -> int:
@@ -194,13 +209,16 @@ def _has_children() -> bool:
     return True
 
 
-def _own_modules(names: Iterable[str]) -> dict[str, types.ModuleType]:
-    """Return the loaded modules of these names that are not installed packages."""
+def _own_modules(names: Iterable[str], package: str) -> dict[str, types.ModuleType]:
+    """Return the loaded modules of these names that are not installed, or belong to the package."""
     found = {}
     for name in names:
         module = sys.modules.get(name)
         path = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
-        if module is not None and path and name != "__main__" and not _is_installed(path):
+        if module is None or not path or name == "__main__":
+            continue
+        top = name.partition(".")[0]
+        if not _is_installed(path) or (top == package and top not in _LIBRARIES):
             found[name] = module
     return found
 

@@ -122,12 +122,12 @@ class Workers:
         return bool(self._idle)
 
 
-def objects_of_the_project() -> Any:
-    """Return the record of objects reachable from the modules that the server has loaded for its programs; None if they
-    cannot be checked.
+def objects_of_the_project(program: str) -> Any:
+    """Return the record of objects reachable from the modules that the server has loaded for its programs, which are of
+    the module `program`; None if they cannot be checked.
     """
     try:
-        return _traces.Objects()
+        return _traces.Objects(program)
     except _traces.Opaque:
         return None
 

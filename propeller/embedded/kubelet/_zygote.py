@@ -217,7 +217,7 @@ def _become_server(server: Server, request: Message, fd: int) -> NoReturn:
             why = f"importing it leaves {lost} threads running, which a fork would lose"
             warm.say({"ready": False, "why": why, "files": _sources(before)})
         else:
-            warm.objects = _worker.objects_of_the_project()
+            warm.objects = _worker.objects_of_the_project(request["module"])
             warm.serve(_sources(before))
     except BaseException as error:  # noqa: BLE001 - user code ran: whatever it raised, sys.exit included, is the answer
         warm.say({"ready": False, "why": f"{type(error).__name__}: {error}", "files": []})

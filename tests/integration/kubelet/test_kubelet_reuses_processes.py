@@ -29,19 +29,21 @@ importlib.import_module(sys.argv[-1]).main()
 class Tasks:
     """Runs the function `main` of the module `flow`, as pyflyte-execute would run its task."""
 
-    def __init__(self, servers: Servers, home: Path) -> None:
+    def __init__(self, servers: Servers, home: Path, lib: str = "lib") -> None:
         self.servers = servers
         self._home = home
+        self._lib = home / lib
+        self._lib.mkdir(exist_ok=True)
         self._count = 0
 
     def write(self, text: str) -> None:
-        (self._home / "lib" / "flow.py").write_text(text)
+        (self._lib / "flow.py").write_text(text)
 
     async def start(self, **env: str) -> tuple[Process, Path]:
         self._count += 1
         place = self._home / f"place{self._count}"
         place.mkdir()
-        own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self._home / "lib"), **env}
+        own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self._lib), **env}
         words = ("pyflyte-execute", "task-module", "flow")
         command = command_for(words, env=own, cwd=str(place), python=self.servers.python)
         path = self._home / f"log{self._count}"
@@ -61,7 +63,6 @@ class Tasks:
 
 @pytest.fixture
 async def tasks(tmp_path: Path) -> AsyncIterator[Tasks]:
-    (tmp_path / "lib").mkdir()
     (tmp_path / "bin").mkdir()
     python = tmp_path / "bin" / "python"
     python.symlink_to(sys.executable)
@@ -122,11 +123,32 @@ async def test_a_task_that_leaves_something_is_the_last_of_its_process(tasks: Ta
     assert [end.code for _, _, end in runs] == [0, 0]
 
 
+async def test_a_task_of_an_installed_package_that_leaves_something_is_the_last_of_its_process(
+    tasks: Tasks, tmp_path: Path
+) -> None:
+    installed = Tasks(tasks.servers, tmp_path, "site-packages")
+    installed.write("SEEN = []\ndef main():\n    print(SEEN)\n    SEEN.append(1)\n")
+    runs = [await installed.run() for _ in range(2)]
+    assert [printed for _, printed, _ in runs] == [["[]"]] * 2
+
+
 async def test_a_module_that_holds_what_cannot_be_looked_at_has_a_process_for_each_task(tasks: Tasks) -> None:
     tasks.write("import itertools\nNUMBERS = itertools.count()\ndef main():\n    print(next(NUMBERS))\n")
     runs = [await tasks.run() for _ in range(2)]
     assert len({pid for pid, _, _ in runs}) == 2
     assert [printed for _, printed, _ in runs] == [["0"], ["0"]]
+
+
+async def test_what_a_task_has_seen_of_an_object_store_is_listed_anew_for_the_next(tasks: Tasks) -> None:
+    installed = str(Path(msgspec.__file__).parents[1])
+    tasks.write(
+        f"import sys\nsys.path.insert(0, {installed!r})\nimport s3fs, fsspec\n"
+        "def main():\n    store = fsspec.filesystem('s3', anon=True)\n"
+        "    print('bucket' in store.dircache)\n    store.dircache['bucket'] = []\n"
+    )
+    runs = [await tasks.run() for _ in range(2)]
+    assert len({pid for pid, _, _ in runs}) == 1
+    assert [printed for _, printed, _ in runs] == [["False"]] * 2
 
 
 async def test_what_a_task_registers_for_its_end_is_done_at_its_end(tasks: Tasks) -> None:

@@ -56,7 +56,7 @@ import builtins, os, signal, sys, threading, time, warnings, weakref
 sys.path[:0] = [{kubelet!r}, {home!r}]
 import mine, _traces
 weakref.finalize(_traces.Traces, len, ()).detach()  # the first one registers an exit handler
-traces = _traces.Traces(_traces.Objects())
+traces = _traces.Traces(_traces.Objects("mine"))
 def run():
     {body}
 run()
