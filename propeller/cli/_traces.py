@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import re
 
-_REPORT = re.compile(r"\ATrace:\n\n(?P<trace>.*?)(?:\nMessage:\n\n(?P<message>.*))?\Z", re.DOTALL)
+_REPORT = re.compile(
+    r"\A(?P<of>(?:execution \S{1,300} failed: ){0,32})Trace:\n\n(?P<trace>.*?)(?:\nMessage:\n\n(?P<message>.*))?\Z",
+    re.DOTALL,
+)
 _INDENT = re.compile(r"^ {4}", re.MULTILINE)
+_MARGIN = re.compile(r" *\| ")
+"""Begins each line of an exception group."""
 _FRAME = re.compile(r'  File "([^"\n]*)", line \d+')
 _OF_FLYTEKIT = re.compile(r"/flytekit/|<frozen |/importlib/__init__\.py$|/asyncio/|/concurrent/futures/")
 
@@ -29,13 +34,22 @@ def summary(message: str) -> str:
 
 def is_folded(message: str) -> bool:
     """Whether `readable` leaves frames out."""
-    return any(_OF_FLYTEKIT.search(frame[1]) for frame in map(_FRAME.match, _trace(message).split("\n")) if frame)
+    frames = (_FRAME.match(line, _margin(line)) for line in _trace(message).split("\n"))
+    return any(_OF_FLYTEKIT.search(frame[1]) for frame in frames if frame)
 
 
 def _trace(message: str) -> str:
     """The traceback of a report, one whose end was cut off too; of a log's last lines all."""
     report = _REPORT.match(message)
-    return (_INDENT.sub("", report["trace"]) if report is not None else message).strip("\n")
+    if report is None:
+        return message.strip("\n")
+    of = report["of"].replace(": ", ":\n")
+    return of + _INDENT.sub("", report["trace"]).strip("\n")
+
+
+def _margin(line: str) -> int:
+    margin = _MARGIN.match(line)
+    return 0 if margin is None else margin.end()
 
 
 def folded(trace: str) -> str:
@@ -43,20 +57,24 @@ def folded(trace: str) -> str:
     kept: list[str] = []
     hidden = 0
     hiding = False
+    margin = ""
     for line in trace.split("\n"):
-        frame = _FRAME.match(line)
+        begin = _margin(line)
+        frame = _FRAME.match(line, begin)
         if frame is not None:
             hiding = _OF_FLYTEKIT.search(frame[1]) is not None
             hidden += hiding
-        elif not line.startswith("    ") and not line.startswith("  ["):  # "  [Previous line repeated 9 more times]"
+            if hiding:
+                margin = line[:begin]
+        elif not line.startswith(("    ", "  ["), begin):  # "  [Previous line repeated 9 more times]"
             hiding = False
         if hiding:
             continue
         if hidden:
-            kept.append(_count(hidden))
+            kept.append(margin + _count(hidden))
             hidden = 0
         kept.append(line)
-    return "\n".join([*kept, _count(hidden)] if hidden else kept)
+    return "\n".join([*kept, margin + _count(hidden)] if hidden else kept)
 
 
 def _count(frames: int) -> str:

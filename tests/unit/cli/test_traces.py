@@ -27,6 +27,24 @@ def test_frames_behind_the_last_own_one_are_counted_too() -> None:
     )
 
 
+def test_the_error_of_a_launch_plans_execution_is_read_as_any_other_below_the_names_of_the_executions() -> None:
+    message = f"execution e-n0-0 failed: execution e-n0-0-n1-0 failed: {reported(OF_FLYTEKIT + OWN)}"
+    assert is_folded(message)
+    assert readable(message) == (
+        "execution e-n0-0 failed:\nexecution e-n0-0-n1-0 failed:\n"
+        f"Traceback (most recent call last):\n  ... 1 frame of flytekit\n{OWN}ValueError: first\nsecond"
+    )
+    assert summary(message) == "ValueError: first"
+
+
+def test_frames_of_exception_groups_are_counted_too() -> None:
+    within = "".join(f"  | {line}" for line in (OF_FLYTEKIT + OWN).splitlines(keepends=True))
+    message = f"  + Exception Group Traceback (most recent call last):\n{within}  | ExceptionGroup: both (2)\n"
+    assert is_folded(message)
+    own = "".join(f"  | {line}" for line in OWN.splitlines(keepends=True))
+    assert f"(most recent call last):\n  |   ... 1 frame of flytekit\n{own}  | ExceptionGroup" in readable(message)
+
+
 def test_the_whole_trace_is_there_if_it_is_asked_for() -> None:
     message = reported(OF_FLYTEKIT + OWN)
     assert is_folded(message)
