@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,14 @@ def test_a_dynamic_task_that_runs_again_makes_what_its_inputs_say(propeller: Pro
         "@workflow\ndef wf(a: int = 1) -> int:\n    return by_one(a=by_one(a=by_one(a=a)))\n"
     )
     assert outputs(propeller, file, "wf") == {"o0": 4}
+
+
+def test_amounts_of_resources_may_be_numbers(propeller: Propeller, flow: Flow) -> None:
+    file = flow(
+        "from flytekit import Resources\n@task(requests=Resources(cpu=1, mem='50Mi'), limits=Resources(cpu=1.5))\n"
+        "def inc(a: int) -> int:\n    return a + 1\n@workflow\ndef wf(a: int = 1) -> int:\n    return inc(a=a)\n"
+    )
+    assert outputs(propeller, file, "wf") == {"o0": 2}
+    resource = propeller("compile", file, "wf", "--python", sys.executable).json
+    (task,) = resource["tasks"].values()
+    assert {one["value"] for one in task["container"]["resources"]["requests"]} == {"1", "50Mi"}

@@ -9,6 +9,7 @@ nothing of propeller, and changes the flytekit of that process only.
     large lists    are converted item by item, as they are read
     logs           do not repeat an error that the task reports in its error.pb
     map tasks      have as many successes as `min_successes` says
+    resources      may be numbers
     packages       for the container's start (`runtime_packages`) are not installed: the interpreter is the user's own
 """
 
@@ -28,7 +29,8 @@ def install() -> None:
     _run_eager_tasks_here()
     _find_secrets_by_plain_names()
     _convert_what_is_read()
-    runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_map_tasks.py"))  # noqa: PTH100, PTH118, PTH120
+    for name in ("_map_tasks.py", "_amounts.py"):
+        runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), name))  # noqa: PTH100, PTH118, PTH120
     if (entrypoint := sys.modules.get("flytekit.bin.entrypoint")) is not None:
         vars(entrypoint)["RUNTIME_PACKAGES_ENV_NAME"] = "_F_RUNTIME_PACKAGES_OF_NO_IMAGE"
     importlib.import_module("flytekit").logger.addFilter(_says_more)

@@ -61,7 +61,8 @@ def _import(path: str, *, needs_images: bool) -> types.ModuleType:
     try:
         importlib.import_module("flytekit")
         beside = os.path.dirname(os.path.abspath(__file__))
-        runpy.run_path(os.path.join(beside, "_map_tasks.py" if needs_images else "_laptop.py"))
+        for name in ("_map_tasks.py", "_amounts.py") if needs_images else ("_laptop.py",):
+            runpy.run_path(os.path.join(beside, name))
     except ImportError as error:
         raise Refused("flytekit", f"{sys.executable} cannot import flytekit: {error}") from error
     root, parts = os.path.dirname(path), [os.path.splitext(os.path.basename(path))[0]]
