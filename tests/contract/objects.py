@@ -85,7 +85,7 @@ class Watched:
             await self._news.wait_for(lambda: condition() or self.ended)
         if self._error is not None:
             raise self._error
-        assert condition(), f"the watch ended with {self.events}"
+        assert condition(), f"the watch ended after {len(self.events)} events, the last of them {self.events[-3:]}"
 
     async def end(self) -> None:
         await self.until(lambda: self.ended)

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("kubelet")
 
 
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, settings: config.KubeletOptions) -> config.KubeletOptions:
+    """With another `status_delay` in seconds, where a test gives one as the parameter."""
+    return msgspec.structs.replace(settings, status_delay=getattr(request, "param", settings.status_delay))
+
+
+QUICK = pytest.mark.parametrize("settings", [600.0], indirect=True, ids=["quick"])
+"""However slow the machine, the pod ends before its status is due."""
+
+
+@QUICK
 async def test_a_quick_pod_succeeds_in_two_requests(cluster: Cluster) -> None:
     await cluster.create("p", "true")
     assert (await cluster.over("p"))["exitCode"] == 0
@@ -37,6 +48,7 @@ async def test_a_pod_that_takes_its_time_is_seen_running(cluster: Cluster) -> No
     assert cluster.requests_of("p") == ["bind", "Running", "Succeeded"]
 
 
+@QUICK
 async def test_a_pod_created_with_a_node_needs_no_binding(cluster: Cluster) -> None:
     await cluster.create("p", "true", nodeName="embedded")
     await cluster.phase("p", "Succeeded")

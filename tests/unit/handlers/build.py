@@ -50,7 +50,7 @@ def template(*, outputs: tuple[str, ...] = (), **fields: Any) -> dict[str, Any]:
     return {
         "id": {"resourceType": "TASK", "project": "p", "domain": "d", "name": "mod.Task", "version": "v1"},
         "type": "python-task",
-        "interface": {"outputs": {"variables": dict.fromkeys(outputs, INTEGER)}},
+        "interface": {"outputs": {"variables": {name: dict(INTEGER) for name in outputs}}},
         **({} if {"container", "k8sPod", "sql"} & set(fields) else {"container": {"image": "image:1"}}),
         **fields,
     }
