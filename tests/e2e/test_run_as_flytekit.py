@@ -345,3 +345,18 @@ def test_amounts_of_resources_may_be_numbers(propeller: Propeller, flow: Flow) -
     resource = propeller("compile", file, "wf", "--python", sys.executable).json
     (task,) = resource["tasks"].values()
     assert {one["value"] for one in task["container"]["resources"]["requests"]} == {"1", "50Mi"}
+
+
+def test_a_task_alone_may_name_the_partitions_of_its_artifacts_when_it_runs(
+    propeller: Propeller,
+) -> None:
+    file = propeller.home / "artifacts.py"
+    file.write_text(
+        "import datetime\nfrom typing import Annotated\nfrom flytekit import Artifact, task\n"
+        "Table = Artifact(name='table', partition_keys=['region'], time_partitioned=True)\n\n\n@task\n"
+        "def build(n: int = 2) -> tuple[Annotated[int, 'kept', Table], Annotated[list[int], Table]]:\n"
+        "    at = datetime.datetime(2020, 1, 1)\n"
+        "    eu = Table.create_from(n, region='eu', time_partition=at)\n"
+        "    return eu, Table.create_from([n], region='us', time_partition=at)\n"
+    )
+    assert outputs(propeller, file, "build") == {"o0": 2, "o1": [2]}

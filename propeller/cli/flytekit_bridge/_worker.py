@@ -27,6 +27,7 @@ import runpy
 import sys
 import traceback
 import types
+import typing
 from typing import Any
 
 Json = dict[str, Any]
@@ -207,10 +208,20 @@ def _workflow_of(entity: Any) -> Any:
     }
     node = _add_node(imperative, entity, inputs)
     promises = importlib.import_module("flytekit.core.promise")
-    for name in entity.python_interface.outputs:
+    for name, python_type in entity.python_interface.outputs.items():
         output = promises.NodeOutput(node=node, var=name)
-        imperative.add_workflow_output(name, promises.Promise(var=name, val=output))
+        imperative.add_workflow_output(name, promises.Promise(var=name, val=output), _without_artifact(python_type))
     return imperative
+
+
+def _without_artifact(python_type: Any) -> Any:
+    """The type of a workflow's output: of artifacts, a task alone may leave partitions to its run."""
+    if typing.get_origin(python_type) is not typing.Annotated:
+        return python_type
+    artifacts = importlib.import_module("flytekit.core.artifact")
+    of, *said = typing.get_args(python_type)
+    kept = [one for one in said if not isinstance(one, (artifacts.Artifact, artifacts.ArtifactIDSpecification))]
+    return typing.Annotated[(of, *kept)] if kept else of
 
 
 def _add_node(workflow: Any, entity: Any, inputs: Json) -> Any:

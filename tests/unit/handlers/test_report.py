@@ -95,6 +95,12 @@ def test_the_message_has_what_kubernetes_says_of_pod_and_containers() -> None:
     )
 
 
+def test_a_log_of_empty_lines_alone_adds_nothing_to_the_message() -> None:
+    assert (
+        failure(pod("Failed", ended(3, "Error", " \n"))).message == "[main] terminated with exit code (3), reason Error"
+    )
+
+
 def test_a_restarted_container_tells_of_its_last_end() -> None:
     status = {
         "name": "main",

@@ -215,7 +215,8 @@ def describe_end(name: str, terminated: ContainerTerminated) -> str:
         end += f", {what}"
     if terminated.reason:
         end += f", reason {terminated.reason}"
-    return f"{end}: {redact(terminated.message.strip())}" if terminated.message else end
+    said = terminated.message.strip()
+    return f"{end}: {redact(said)}" if said else end
 
 
 def _failed(attempt: int, code: str, message: str, kind: ErrorKind = ErrorKind.USER) -> AttemptObserved:
