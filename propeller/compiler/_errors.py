@@ -55,14 +55,18 @@ class ErrorCode(enum.StrEnum):
 
 
 class CompileError(msgspec.Struct, frozen=True, order=True):
-    """One error. `node_id` is "" if the error belongs to no node."""
+    """One error. `node_id` is "" if the error belongs to no node, `workflow` if it is not a sub-workflow's."""
 
     code: ErrorCode
     node_id: str
     message: str
+    workflow: str = ""
 
     def __str__(self) -> str:
-        return f"{self.code} at {self.node_id}: {self.message}" if self.node_id else f"{self.code}: {self.message}"
+        where = [f"at {self.node_id}"] if self.node_id else []
+        if self.workflow:
+            where.append(f"of {self.workflow}" if where else f"in {self.workflow}")
+        return " ".join([self.code, *where]) + f": {self.message}"
 
 
 class CompileErrors(Invalid):
@@ -85,15 +89,16 @@ class Errors:
     added any by comparing it before and after.
     """
 
-    __slots__ = ("_found", "count")
+    __slots__ = ("_found", "count", "workflow")
 
     def __init__(self) -> None:
         self.count = 0
+        self.workflow = ""  # name of the sub-workflow that is checked
         self._found: dict[CompileError, None] = {}
 
     def add(self, code: ErrorCode, node_id: str, message: str) -> None:
         self.count += 1
-        self._found[CompileError(code, node_id, message)] = None
+        self._found[CompileError(code, node_id, message, self.workflow)] = None
 
     def again(self) -> None:
         """Errors that are known already have been met once more."""

@@ -152,8 +152,10 @@ def _validate_unit(compilation: Compilation, unit: Unit) -> Trampoline[bool]:
             errors.again()
         return unit.valid
     unit.passes += 1
-    before = errors.count
+    before, outer = errors.count, errors.workflow
+    errors.workflow = "" if unit is compilation.primary else unit.core.template.id.name
     yield _validate_once(compilation, unit)
+    errors.workflow = outer
     unit.valid = errors.count == before
     return unit.valid
 

@@ -85,6 +85,27 @@ def test_an_error_names_the_input_and_both_types() -> None:
         compile_workflow(made, [], TASKS)
 
 
+def test_an_error_names_the_sub_workflow_whose_node_it_is() -> None:
+    """Each has a node n0, and that of one with a call after its mistake, too, is its own."""
+    made, inner, outer = shapes.calling(["outer"]), shapes.workflow("inner"), shapes.workflow("outer")
+    for template in (made, inner, outer):
+        template.interface.inputs.variables["s"].type.CopyFrom(shapes.STRING)
+    for template in (inner, outer):
+        shapes.add_node(template, "n0").inputs[0].binding.promise.var = "s"
+    shapes.bind(shapes.call(outer, "n1", "inner"), "s", "", "s")
+    shapes.add_node(outer, "n2").inputs[1].binding.promise.var = "s"
+    shapes.bind(made.nodes[0], "s", "", "s")
+    shapes.add_node(made, "n2").inputs[0].binding.promise.var = "s"
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(made, [inner, outer], TASKS)
+    assert {(error.workflow, error.node_id, str(error).split(":")[0]) for error in caught.value.errors} == {
+        ("", "n2", "MismatchingTypes at n2"),
+        ("outer", "n0", "MismatchingTypes at n0 of outer"),
+        ("outer", "n2", "MismatchingTypes at n2 of outer"),
+        ("inner", "n0", "MismatchingTypes at n0 of inner"),
+    }
+
+
 @pytest.mark.parametrize("names", [["s"], ["t", "s"]])
 def test_a_sub_workflow_that_calls_itself_is_refused_by_name(names: list[str]) -> None:
     subs = [shapes.calling([names[-1]], "t"), shapes.calling([names[0]], "s")]
