@@ -347,6 +347,18 @@ def test_values_of_inputs_go_into_commands() -> None:
     assert container_of(container_task(args=args), inputs={"n": 3, "xs": [1, 2]})["args"] == ["--n", "3", "[1,2]"]
 
 
+@pytest.mark.parametrize(("argument", "share"), [(1, True), (100_000, False)])
+def test_nodes_with_as_many_overrides_share_pods_of_small_tasks_alone(argument: int, *, share: bool) -> None:
+    """A task of 100 kB with hundreds of unlike overrides would take hundreds of MB."""
+    nodes = [task(f"n{number}", containerImage=f"image:{number}") for number in range(100)]
+    world = World(graph(*nodes), {"t": container_task(args=["a" * argument])})
+    first = shape_of(world.node("n0"))
+    assert shape_of(world.node("n0")) is first
+    for node in nodes:
+        shape_of(world.node(node["id"]))
+    assert (shape_of(world.node("n0")) is first) is share
+
+
 @pytest.mark.parametrize("target", ["container", "k8sPod"])
 def test_a_task_may_ask_for_its_own_template(target: str) -> None:
     args = ["--task-template-path", "{{ .taskTemplatePath }}"]

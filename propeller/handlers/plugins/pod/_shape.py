@@ -50,8 +50,11 @@ _LOGS_EXPLAIN = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 """The kubelet adds the last lines of a container's log to its status if it fails. Flyte sets this for containers alone,
 and not for those of pod templates."""
 
-_MOST_SHAPES, _MOST_SETTINGS = 256, 8
+MAX_SHAPES, MAX_SETTINGS = 256, 8
 """Of one task: nodes may have overrides, executions limits, and PodTemplates versions, as many as there are."""
+
+MAX_SHAPES_BYTES = 1024 * 1024
+"""Of templates, for one task's shapes: each takes several times its task's template, which may have hundreds of KiB."""
 
 
 class ContainerShape(msgspec.Struct, frozen=True, eq=False):
@@ -111,12 +114,13 @@ class _Shapes:
 
     def __init__(self, task: tasks_pb2.TaskTemplate) -> None:
         self.task = task
+        self.room = max(1, min(MAX_SHAPES, MAX_SHAPES_BYTES // max(1, task.ByteSize())))
         self._of: dict[int, tuple[PodSettings, dict[_Chosen, Shape]]] = {}
 
     def of(self, settings: PodSettings) -> dict[_Chosen, Shape]:
         found = self._of.get(id(settings))
         if found is None:
-            if len(self._of) >= _MOST_SETTINGS:
+            if len(self._of) >= MAX_SETTINGS:
                 self._of.clear()
             found = self._of[id(settings)] = settings, {}
         return found[1]
@@ -139,7 +143,7 @@ def shape_of(node: NodeView, settings: PodSettings = PLAIN, *, strict: bool = Tr
     known = shapes.of(settings)
     if (found := known.get(chosen)) is None:
         found = _shape(shapes.task, spec, chosen, template, settings)
-        if len(known) >= _MOST_SHAPES:
+        if len(known) >= shapes.room:
             known.clear()
         known[chosen] = found
     return found
