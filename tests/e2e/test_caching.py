@@ -130,7 +130,7 @@ def test_the_page_says_what_happens(propeller: Propeller) -> None:
     assert entry["origin"]["key"]["version"] == "1"
     assert entry["origin"]["node"] == "n0"
     kept = propeller("cache", "rm", "flow.square", "--older-than", "1h", "--output", "json").json
-    assert kept == {"removed": [], "wouldRemove": []}
+    assert kept == {"removed": [], "wouldRemove": [], "more": False}
     assert "1 entries" in propeller("cache", "rm", "flow.square").out
     assert propeller("cache", "ls").out == "nothing is cached\n"
     assert run(propeller, file, "wf")[1] == ["computing"]
