@@ -21,6 +21,7 @@ from propeller.embedded.kubelet import Kubelet, _zygote
 from propeller.embedded.kubelet._home import Home
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Conflict
+from tests.integration.kubelet import doomed
 
 if TYPE_CHECKING:
     from tests.integration.kubelet.conftest import Cluster
@@ -207,37 +208,8 @@ async def test_what_a_refused_run_leaves_to_clear_does_not_take_the_next_ones_di
         assert (await cluster.over("p"))["exitCode"] == 0
 
 
-_DOOMED = """
-import asyncio, sys
-from contextlib import asynccontextmanager
-from pathlib import Path
-from propeller import config
-from propeller.embedded.kubelet import Kubelet
-from propeller.embedded.kubelet._volumes import PodDirectory
-
-class Cluster:
-    async def register(self, node): pass
-    async def bind(self, *a): pass
-    async def report(self, *a): pass
-    async def create_event(self, *a): pass
-    @asynccontextmanager
-    async def watch(self, seen):
-        words = ["sh", "-c", "sleep 600 & echo $! $$$$; wait"]
-        spec = {"containers": [{"name": "main", "command": words}], "restartPolicy": "Never"}
-        seen({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec}, False)
-        yield
-
-async def main():
-    async with Kubelet(Cluster(), settings=config.KubeletOptions(zygote=False), workdir=Path(sys.argv[1])):
-        await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
-
-
 async def test_a_kubelet_killed_by_sigkill_takes_its_processes_along(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    kubelet = subprocess.Popen([sys.executable, "-c", _DOOMED, str(tmp_path)], env=environment)
+    kubelet = doomed.start(tmp_path, tmp_path, u=["sh", "-c", "sleep 600 & echo $! $$$$; wait"])
     log = Home(tmp_path).pod("u") / "logs" / "main.log"
     while not (log.exists() and log.read_text().endswith("\n")):
         await asyncio.sleep(0.02)

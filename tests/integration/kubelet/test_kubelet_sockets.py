@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +15,7 @@ import pytest
 
 from propeller import config
 from propeller.embedded.kubelet import Kubelet, _home
+from tests.integration.kubelet import doomed
 
 if TYPE_CHECKING:
     from tests.integration.kubelet.conftest import Cluster
@@ -163,7 +162,7 @@ async def test_a_kubelet_takes_the_link_and_removes_the_files_that_a_killed_one_
     cluster: Cluster, settings: config.KubeletOptions, long: Path, links: Path
 ) -> None:
     uid = await cluster.create("kept", "true", nodeName="embedded")
-    killed = subprocess.Popen([sys.executable, "-c", DOOMED, str(long), str(links), uid], env=os.environ | PATH)
+    killed = doomed.start(long, links, **{"another": ["sleep", "600"], uid: ["sleep", "600"]})
     while len(list(long.glob("pods/*/logs/main.log"))) < 2:
         await asyncio.sleep(0.02)
     killed.kill()
@@ -180,37 +179,6 @@ async def test_a_kubelet_takes_the_link_and_removes_the_files_that_a_killed_one_
         await cluster.delete("kept")
         await nothing_in(long / "pods")
     assert not list(links.iterdir())
-
-
-PATH = {"PYTHONPATH": str(Path(__file__).parents[3])}
-
-DOOMED = """
-import asyncio, sys
-from contextlib import asynccontextmanager
-from pathlib import Path
-from propeller import config
-from propeller.embedded.kubelet import Kubelet, _home
-
-_home.LINKS = Path(sys.argv[2])
-
-class Cluster:
-    async def register(self, node): pass
-    async def bind(self, *a): pass
-    async def report(self, *a): pass
-    async def create_event(self, *a): pass
-    @asynccontextmanager
-    async def watch(self, seen):
-        for name, uid in (("gone", "another"), ("kept", sys.argv[3])):
-            spec = {"containers": [{"name": "main", "command": ["sleep", "600"]}], "restartPolicy": "Never"}
-            seen({"metadata": {"name": name, "namespace": "ns", "uid": uid}, "spec": spec}, False)
-        yield
-
-async def main():
-    async with Kubelet(Cluster(), settings=config.KubeletOptions(zygote=False), workdir=Path(sys.argv[1])):
-        await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
 
 
 @pytest.mark.parametrize("taken", ["file", "directory", "link"])
