@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from propeller.errors import Unavailable
 
 _PR_SET_PDEATHSIG = 1
 _LOG_LINES = 15
+
+RESERVED_PORTS = 256
+"""The latest that a process keeps; each takes a file descriptor."""
+
+_reserved: deque[socket.socket] = deque()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -87,13 +93,23 @@ class ServerProcess:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different free TCP ports on loopback."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(listening.getsockname()[1]) for listening in sockets]
-    finally:
-        for listening in sockets:
-            listening.close()
+    """Different TCP ports on loopback, kept for the servers that will listen there: until this process ends, or has
+    asked for `RESERVED_PORTS` more, nobody is given one by the kernel, be it for a server or for a connection. A server
+    has to set SO_REUSEADDR, as nearly all do; until it listens, and while it is stopped, connections are refused.
+    """
+    reserved = [_reserve() for _ in range(count)]
+    _reserved.extend(reserved)
+    while len(_reserved) > RESERVED_PORTS:
+        _reserved.popleft().close()
+    return [int(holder.getsockname()[1]) for holder in reserved]
+
+
+def _reserve() -> socket.socket:
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    holder.bind(("127.0.0.1", 0))
+    # Set after the port is chosen: before, the kernel may choose one that another process has reserved likewise.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return holder
 
 
 def _die_with_parent() -> None:
