@@ -27,7 +27,7 @@ FLOOD = 50_000
 FLOODS = (1_000, 5_000)
 """Pods of each of three tenants on the real server."""
 
-FEWEST = 300
+MIN_PODS = 300
 """Of them, whatever the scale: or a run ends before it has begun."""
 
 SLOTS = {1.0: 40, 20.0: 200}
@@ -36,7 +36,7 @@ SLOTS = {1.0: 40, 20.0: 200}
 WIDE_SLOTS = 1_000
 """So many that slots are no limit, but what two cores can create."""
 
-WINDOW, LONGEST = 40.0, 150.0
+WINDOW, MAX_WINDOW = 40.0, 150.0
 """Seconds that a run is measured for: one of busy slots, and one of all pods."""
 
 GROUP = 100
@@ -60,10 +60,10 @@ def measure(*, scale: float, peer: str | None, picture: Path | None) -> Iterator
     panels: list[Panel] = []
     yield from _model(max(3_000, round(FLOOD * scale)), panels)
     if peer is None:
-        yield from _alone(max(FEWEST, round(FLOODS[0] * scale)), panels)
+        yield from _alone(max(MIN_PODS, round(FLOODS[0] * scale)), panels)
     else:
         for pods in FLOODS:
-            yield from _beside(max(FEWEST, round(pods * scale)), panels)
+            yield from _beside(max(MIN_PODS, round(pods * scale)), panels)
     if picture is not None:
         draw(picture, panels, WEIGHTS)
         say(f"picture: {picture}")
@@ -113,7 +113,7 @@ def _beside(pods: int, panels: list[Panel]) -> Iterator[Line]:
         pods=pods,
         slots=WIDE_SLOTS,
         seconds=1.0,
-        window=LONGEST,
+        window=MAX_WINDOW,
         complete=True,
     )
     bare = _run(Floor(), all_of_them)

@@ -27,7 +27,7 @@ from propeller.testing import KubeApiserver
 CREATORS = 11
 """Requests of one tenant at once: with three tenants, as many as the floor's client has."""
 
-LARGEST_INLINE = 500
+MAX_INLINE = 500
 """Nodes: the closure of a larger fan-out is offloaded, as FlyteAdmin can do: else each status write has it along."""
 
 POOL = "slots"
@@ -109,7 +109,7 @@ class Propeller:
             case Shape.WORKFLOWS:
                 template, count = workflows.parallel(1), pods
         offloaded = ""
-        if self._shape is Shape.FAN_OUT and pods > LARGEST_INLINE:
+        if self._shape is Shape.FAN_OUT and pods > MAX_INLINE:
             offloaded = workflows.offload(template, self._directory, tenant)
         for resource in workflows.resources(template, count, "w", project=tenant, namespace=tenant):
             if offloaded:

@@ -48,7 +48,7 @@ one, so that some lives go on from statuses and pods, and others from pods alone
 """
 READY = b"running the workflows of"
 DEADLINE = 60.0  # seconds for one life to get ready: it hangs, or the machine is far too slow
-SECONDS_EACH, SECONDS_AT_LEAST = 10.0, 60.0
+SECONDS_EACH, MIN_SECONDS = 10.0, 60.0
 """Until all have ended, by the number of workflows: one takes a second or two. Then no further life begins."""
 _ENDED = frozenset({3, 5, 6})
 
@@ -120,7 +120,7 @@ async def run(server: KubeApiserver, directory: Path, count: int, seed: int) -> 
                 metadata = resource["metadata"] | {"namespace": NAMESPACE}
                 await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
             async with all_ended(client, count) as (ended, checkpoints):
-                until = time.monotonic() + SECONDS_AT_LEAST + SECONDS_EACH * count
+                until = time.monotonic() + MIN_SECONDS + SECONDS_EACH * count
                 lives = [life async for life in _lives(command, ended, until, random.Random(seed))]
             problems = [problem async for problem in problems_of(client, storage, ledger, count)]
     problems += [life.problem for life in lives if life.problem]

@@ -22,7 +22,7 @@ FEW = 1_000
 """Nodes: of smaller workflows more than one runs, or there would be too little to measure."""
 LARGE = 500
 """Nodes from which on a workflow is large enough for the budget of large ones."""
-LARGEST_INLINE = 2_000
+MAX_INLINE = 2_000
 """Nodes: the closure of a larger one is offloaded, as by FlyteAdmin. 50,000 would be 12 MB, and etcd takes 1.5."""
 
 
@@ -79,7 +79,7 @@ async def _measured(
 def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, Any]]:
     template = workflows.parallel(nodes)
     offloaded = ""
-    if nodes > LARGEST_INLINE:
+    if nodes > MAX_INLINE:
         offloaded = workflows.offload(template, directory, "closure")
     for resource in workflows.resources(template, count, "w"):
         whole = in_namespace(resource)

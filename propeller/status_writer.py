@@ -21,7 +21,7 @@ from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 """Seconds after which a status that could not be written is tried again at the latest."""
 
 
@@ -56,7 +56,7 @@ class StatusWriter(Generic[T]):
         self._interval = interval
         self._some = asyncio.Event()
         self._causes = Causes(_log)
-        self._pauses = PausesByKey(interval, LONGEST_PAUSE)
+        self._pauses = PausesByKey(interval, MAX_PAUSE)
         self._written: dict[str, Mapping[str, Any]] = {}
         """By uid, what was written last."""
 

@@ -4,7 +4,7 @@ Guarantees
     What is found is whole: tools/assets.py renames binaries into place.
     Where a component is missing, the test is skipped with the command that gets it; with CI=true it fails instead.
     While tools/test.sh builds in the background (PROPELLER_ASSETS_BUILDING=1) a missing component is waited for, as
-    long as the build holds its lock and `WAIT_AT_MOST` has not passed.
+    long as the build holds its lock and `MAX_WAIT` has not passed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMPONENTS = {
 """What a test may need, by the name that people know it by. `embedded` is a part of the package, and always here; etcd
 comes with kube-apiserver."""
 
-WAIT_AT_MOST = 40 * 60.0
+MAX_WAIT = 40 * 60.0
 """Seconds. The whole build takes about a quarter of an hour on two cores, more beside tests; one that takes longer than
 this hangs."""
 
@@ -81,14 +81,14 @@ def is_here(name: str) -> bool:
 
 def wait_for(name: str, say: Callable[[str], None] = lambda line: None) -> Path | None:
     """The executable, as soon as the build beside us has made it; None where no build will."""
-    end = time.monotonic() + WAIT_AT_MOST
+    end = time.monotonic() + MAX_WAIT
     told = False
     while (path := testing.find(name)) is None and _is_building():
         if not told:
-            say(f"waiting for {name}, which is being built; at most {WAIT_AT_MOST / 60:.0f} minutes")
+            say(f"waiting for {name}, which is being built; at most {MAX_WAIT / 60:.0f} minutes")
             told = True
         if time.monotonic() > end:
-            say(f"{name} was not built within {WAIT_AT_MOST / 60:.0f} minutes: giving it up")
+            say(f"{name} was not built within {MAX_WAIT / 60:.0f} minutes: giving it up")
             return None
         time.sleep(_LOOK_EVERY)
     return path

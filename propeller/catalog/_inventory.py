@@ -17,7 +17,7 @@ from propeller.text import NAME_CHARACTERS, bounded
 READS_AT_ONCE = 16
 """Entries that are read together: enough to hide an object store's latency."""
 
-MOST_COMPARED = 200
+MAX_COMPARED = 200
 """Entries of a task that a computation is compared with, the latest ones in the order of their paths."""
 
 
@@ -108,8 +108,8 @@ async def evict(
 
 async def _meant(store: Backend, paths: list[str], is_meant: Callable[[Entry], bool]) -> list[str]:
     found: list[str] = []
-    for first in range(0, len(paths), MOST_COMPARED):  # an entry is larger than its path
-        entries = await read_entries(store, paths[first : first + MOST_COMPARED])
+    for first in range(0, len(paths), MAX_COMPARED):  # an entry is larger than its path
+        entries = await read_entries(store, paths[first : first + MAX_COMPARED])
         found += [entry.path for entry in entries if is_meant(entry)]
     return found
 
@@ -127,7 +127,7 @@ async def explain(store: Backend, key: Key) -> Explanation:
         return Explanation(key, hit=True, entries=len(paths), nearest=found[0])
     context = key.path.rpartition("/")[0]
     alike = [path for path in paths if path.startswith(context)]  # they differ in their inputs alone
-    entries = await read_entries(store, (alike or paths)[-MOST_COMPARED:])
+    entries = await read_entries(store, (alike or paths)[-MAX_COMPARED:])
     compared = [(differences(key, one.origin.key), one) for one in entries if one.origin is not None]
     if not compared:
         return Explanation(key, hit=False, entries=len(paths))

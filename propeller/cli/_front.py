@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 2.0
 """In which a process has to answer. A kubelet's probe waits for a second by default, three times."""
 
-LARGEST_COUNTS = frozenset(
+MAX_OF_PROCESSES = frozenset(
     {
         "propeller_loop_lag_max_seconds",
         "propeller_routing_table_refused",
@@ -30,7 +30,7 @@ LARGEST_COUNTS = frozenset(
 )
 """Gauges of which the processes' largest is shown."""
 
-SMALLEST_COUNTS = frozenset({"propeller_cluster_connected", "propeller_cluster_healthy"})
+MIN_OF_PROCESSES = frozenset({"propeller_cluster_connected", "propeller_cluster_healthy"})
 """Gauges of which the processes' smallest is shown; all others are summed."""
 
 
@@ -105,9 +105,9 @@ def summed(texts: Iterable[str]) -> bytes:
             known = values.setdefault(family.name, {})
             for sample in family.samples:
                 key = sample.name, tuple(sample.labels.items())
-                if family.name in LARGEST_COUNTS:
+                if family.name in MAX_OF_PROCESSES:
                     known[key] = max(known.get(key, sample.value), sample.value)
-                elif family.name in SMALLEST_COUNTS:
+                elif family.name in MIN_OF_PROCESSES:
                     known[key] = min(known.get(key, sample.value), sample.value)
                 else:
                     known[key] = known.get(key, 0.0) + sample.value

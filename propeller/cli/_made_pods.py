@@ -16,7 +16,7 @@ from propeller.handlers.plugins.operators import OPERATORS
 from propeller.kube import Client, KubeObject
 from propeller.workflow import NodeView
 
-SHOWN_NAMES = 20
+MAX_NAMES = 20
 """Pods that a message names: a job may have thousands."""
 
 
@@ -53,8 +53,8 @@ def chosen(found: list[MadePod], name: str) -> MadePod:
 def names_of(found: list[MadePod]) -> str:
     """Name the pods, as far as people read."""
     names = [one.name for one in found]
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def _observer(view: NodeView) -> AttemptObserver | None:

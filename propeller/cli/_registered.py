@@ -28,7 +28,7 @@ from propeller.storage import Storage
 from propeller.text import one_line
 from propeller.workflow import read_launch_plan
 
-SHOWN_VERSIONS = 5
+MAX_VERSIONS = 5
 """Registered versions that a message names."""
 
 _KINDS = {
@@ -186,7 +186,7 @@ async def _content(identifier: identifier_pb2.Identifier, kind: EntityKind, regi
         return data
     listed = await registry.entities(kind, entity.project, entity.domain)
     versions = [one.version for one in listed if one.name == entity.name]
-    some = ", ".join(versions[-SHOWN_VERSIONS:]) + (" and others" if len(versions) > SHOWN_VERSIONS else "")
+    some = ", ".join(versions[-MAX_VERSIONS:]) + (" and others" if len(versions) > MAX_VERSIONS else "")
     there = f"versions of it there: {some}" if versions else "no version of it is there"
     if not entity.version:
         text = f"{kind.words} {entity.name} is referred to without a version, and a reference needs one"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from propeller.routing import Candidate, Explanation, Move, Placement, Simulation
 
-SHOWN_MOVES = 20
+MAX_MOVES = 20
 
 
 def explanation_lines(found: Explanation, *, all_rules: bool) -> Iterator[str]:
@@ -59,9 +59,9 @@ def simulation_lines(found: Simulation) -> Iterator[str]:
     )
     if found.moves:
         yield ""
-        yield from table(("EXECUTION", "FROM", "TO", "WHY"), map(_move, found.moves[:SHOWN_MOVES]))
-    if len(found.moves) > SHOWN_MOVES:
-        yield f"and {len(found.moves) - SHOWN_MOVES} more (--output json)"
+        yield from table(("EXECUTION", "FROM", "TO", "WHY"), map(_move, found.moves[:MAX_MOVES]))
+    if len(found.moves) > MAX_MOVES:
+        yield f"and {len(found.moves) - MAX_MOVES} more (--output json)"
 
 
 def _move(one: Move) -> Sequence[object]:

@@ -35,7 +35,7 @@ MAX_REASON_CHARACTERS = 80
 NAME_KEPT = 12
 """Characters of a name that stay on a narrow terminal, its ellipsis included: enough to know it by."""
 
-MAX_ITEMS_SHOWN = 6
+MAX_ITEMS = 6
 """Items of a map task that are shown on their own lines; the others are counted."""
 
 _MAP_TASK = re.compile(r"map_(.+)_[0-9a-f]{32}(?:-arraynode)?")
@@ -133,11 +133,11 @@ def _shown(execution: Execution, frame: Frame) -> list[int]:
     failure = frame.graph.failure
     if failure is not None and execution.phases[frame.base + failure] != NodePhase.NOT_STARTED:
         numbers.append(failure)
-    if not frame.items or len(numbers) <= MAX_ITEMS_SHOWN:
+    if not frame.items or len(numbers) <= MAX_ITEMS:
         return numbers
     failed = [n for n in numbers if execution.phases[frame.base + n] == NodePhase.FAILED]
     running = [n for n in numbers if execution.phases[frame.base + n] == NodePhase.RUNNING]
-    return sorted((failed + running + numbers)[:MAX_ITEMS_SHOWN]) if failed or running else numbers[:MAX_ITEMS_SHOWN]
+    return sorted((failed + running + numbers)[:MAX_ITEMS]) if failed or running else numbers[:MAX_ITEMS]
 
 
 def _summary(execution: Execution, frame: Frame, shown: set[int]) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from propeller.clusters._options import ClusterOptions
 from propeller.text import bounded, one_line
 
-FEWEST = 10
+MIN_SAMPLE = 10
 """Requests, or pods, of which a share says anything."""
 
 REASON_CHARACTERS = 300
@@ -67,8 +67,8 @@ def bad_sign(reading: Reading, options: ClusterOptions) -> str:
         return one_line(bounded(reading.error, REASON_CHARACTERS))
     if reading.seconds > options.slow:
         return f"its API server answers after {reading.seconds:.1f} s"
-    if reading.requests >= FEWEST and reading.failures >= reading.requests * options.error_share:
+    if reading.requests >= MIN_SAMPLE and reading.failures >= reading.requests * options.error_share:
         return f"{reading.failures} of {reading.requests} requests failed"
-    if options.start_deadline and reading.stuck >= FEWEST and 2 * reading.stuck >= reading.pending:
+    if options.start_deadline and reading.stuck >= MIN_SAMPLE and 2 * reading.stuck >= reading.pending:
         return f"{reading.stuck} pods have waited for a node for over {options.start_deadline:g} s"
     return ""

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 MAX_CATEGORIES = 10_000
 """Task types that one service may list: more are not a connector's."""
 
-SHOWN = 20
+MAX_SHOWN = 20
 """Task types that a message lists."""
 
 UNIMPLEMENTED = 501
@@ -135,7 +135,7 @@ class Directory:
                 f"flytekit plugin of the same release on both sides, or let the connector run that version, too{mapped}"
             )
         names = sorted({one_line(listed.name) for listed in self._categories()})
-        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        shown = ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")
         asked = ", ".join(self._channels) or "none"
         return (
             f"no connector runs task type {category.name!r}: of services {asked} there are {shown or 'no task types'}"
@@ -218,5 +218,5 @@ class Directory:
 
 
 def _numbers(versions: Sequence[int]) -> str:
-    more = f" and {len(versions) - SHOWN} more" if len(versions) > SHOWN else ""
-    return f"version{'s' if len(versions) > 1 else ''} {', '.join(map(str, versions[:SHOWN]))}{more}"
+    more = f" and {len(versions) - MAX_SHOWN} more" if len(versions) > MAX_SHOWN else ""
+    return f"version{'s' if len(versions) > 1 else ''} {', '.join(map(str, versions[:MAX_SHOWN]))}{more}"

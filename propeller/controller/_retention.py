@@ -37,7 +37,7 @@ LOOK_SECONDS = 30.0
 """Seconds until a workflow is looked at again that waits for a cluster."""
 
 
-SHOWN_WITHIN = 10.0
+MAX_CACHE_LAG = 10.0
 """Seconds that a release is waited for in the cache. A server that was restored from an older copy never shows it."""
 
 
@@ -167,7 +167,7 @@ class Retention:
             self._executions.retry_later(key)
         else:
             version = MinResourceVersion(released.uid, released.resource_version)
-            self._released[key] = _Release(version, self._clock.monotonic() + SHOWN_WITHIN)
+            self._released[key] = _Release(version, self._clock.monotonic() + MAX_CACHE_LAG)
             self._executions.failed(key, once_free=True)  # somebody may put it back, again and again
         finally:
             self._releasing.discard(key)

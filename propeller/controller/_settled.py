@@ -23,7 +23,7 @@ from propeller.workflow import NodePhase, NodeView
 LARGE = 1_000
 """Items of a map task from which on their pods are dropped: fewer are not worth it."""
 
-MOST_AT_ONCE = 5_000
+MAX_AT_ONCE = 5_000
 """Pods that are dropped after one write of a status: 20 ms. The others are after the next one."""
 
 
@@ -36,8 +36,8 @@ def note(session: Running, ended: Iterable[NodeView]) -> None:
 
 def take(session: Running) -> Sequence[int]:
     """Return items whose end the status has that is written next."""
-    taken = session.settled[:MOST_AT_ONCE]
-    del session.settled[:MOST_AT_ONCE]
+    taken = session.settled[:MAX_AT_ONCE]
+    del session.settled[:MAX_AT_ONCE]
     return taken
 
 

@@ -23,7 +23,7 @@ DOWNLOAD_PATIENCE = 60.0
 UPLOAD_PATIENCE = 900.0
 """Seconds for which an upload is tried again: all that the program has computed would be lost."""
 
-_FIRST, _LONGEST = 0.5, 30.0
+_FIRST_PAUSE, _MAX_PAUSE = 0.5, 30.0
 """Seconds between two tries: the first pause, and where doubling it ends."""
 
 
@@ -31,7 +31,7 @@ async def insist(operation: Callable[[], Awaitable[T]], patience: float) -> T:
     """Return the operation's result, tried again while it raises StorageError; raises the last one after `patience`
     seconds of pauses.
     """
-    pause, paused = _FIRST, 0.0
+    pause, paused = _FIRST_PAUSE, 0.0
     while True:
         try:
             return await operation()
@@ -41,7 +41,7 @@ async def insist(operation: Callable[[], Awaitable[T]], patience: float) -> T:
             _log.warning("%s; trying again in %g s", error, pause)
         await asyncio.sleep(pause)
         paused += pause
-        pause = min(pause * 2, _LONGEST)
+        pause = min(pause * 2, _MAX_PAUSE)
 
 
 async def together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:

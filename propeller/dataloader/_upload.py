@@ -35,7 +35,7 @@ ERROR_FILE = "_ERROR"
 _MAX_ERROR_BYTES = 1024 * 1024
 """FlyteCopilot's."""
 
-_SHOWN = 20
+_MAX_SHOWN = 20
 """Names that a message lists."""
 
 _TABLE = "00000"
@@ -180,7 +180,7 @@ class _Reading:
         entries = self._entries(path, where)
         items = {entry.name.partition(".")[0]: entry for entry in entries}
         if items.keys() != set(map(str, range(len(entries)))):
-            shown = [entry.name for entry in entries[:_SHOWN]]
+            shown = [entry.name for entry in entries[:_MAX_SHOWN]]
             raise Invalid(f"{where} is a list, whose items are files named 0, 1, 2 and so on; {path} has {shown}")
         for at in range(len(entries)):
             yield self.literal(type_, items[str(at)], f"{name}/{at}", f"{where}[{at}]", depth + 1)
@@ -317,8 +317,10 @@ def _find(path: Path, where: str) -> Path:
     if len(found) == 1:
         return path.parent / require_name(found[0], f"{where}: a file")
     if found:
-        raise Invalid(f"{where} is ambiguous: {path.parent} has {found[:_SHOWN]}")
-    raise Invalid(f"{where} is missing: the program ended without writing {path}; {path.parent} has {beside[:_SHOWN]}")
+        raise Invalid(f"{where} is ambiguous: {path.parent} has {found[:_MAX_SHOWN]}")
+    raise Invalid(
+        f"{where} is missing: the program ended without writing {path}; {path.parent} has {beside[:_MAX_SHOWN]}"
+    )
 
 
 def _is_none(path: Path, where: str) -> bool:

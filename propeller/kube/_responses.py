@@ -50,7 +50,7 @@ _LOAD = frozenset({429, 503, 504})
 
 _API = re.compile(r"/(?:api|apis)/(?P<version>(?:[^/]+/)?v[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)")
 
-_SHOWN = 300
+_MAX_SHOWN = 300
 """Characters of a response that is no Status that go into the message."""
 
 
@@ -88,7 +88,7 @@ def raise_for(response: Response, what: str, longest: float, path: str = "") -> 
     found = read(Status, response.body)
     status = found.value
     if status is None or found.problems:  # no JSON, no Status
-        text = response.body[:_SHOWN].decode(errors="replace").strip()
+        text = response.body[:_MAX_SHOWN].decode(errors="replace").strip()
         status = Status(message=f"the answer is no Kubernetes status: {text!r}" if text else "empty answer")
         if response.status == 404 and text == _NO_SUCH_PATH and (api := _API.match(path)):
             status = Status(

@@ -2,7 +2,7 @@
 
 Guarantees
     Pure. A round is at least `ROUND_SECONDS` long and has as many answers as may be under way at once, but no more than
-    `MOST_SAMPLES` of them are kept. Single slow answers mean nothing, nor does a server that is far away: its fastest
+    `MAX_SAMPLES` of them are kept. Single slow answers mean nothing, nor does a server that is far away: its fastest
     answers are slow as well.
 Caveats
     A server that is slow from the beginning is known as slow only over `ALWAYS_SLOW` seconds.
@@ -15,7 +15,7 @@ from statistics import median
 ROUND_SECONDS = 1.0
 """Longer than a burst, and short enough to react before requests meet their deadline."""
 
-FEWEST_SAMPLES, MOST_SAMPLES = 3, 64
+MIN_SAMPLES, MAX_SAMPLES = 3, 64
 
 FLOOR_SECONDS = 300.0
 """The fastest answer is that of one to two times this time: a server that has moved is known within minutes."""
@@ -23,7 +23,7 @@ FLOOR_SECONDS = 300.0
 ALWAYS_SLOW = 5.0
 """Seconds. kube-apiserver's own objective is one; whatever was normal before, this is not."""
 
-LEAST_FACTOR, MOST_FACTOR = 0.5, 0.9
+MIN_FACTOR, MAX_FACTOR = 0.5, 0.9
 """By which a slow round shrinks the limit: at most as much as a 429, and noticeably."""
 
 
@@ -54,11 +54,11 @@ class Slowness:
         samples = self._samples
         if not samples:
             self._began = now
-        if len(samples) < MOST_SAMPLES:
+        if len(samples) < MAX_SAMPLES:
             samples.append(seconds)
         if seconds < self._floor:
             self._floor = seconds
-        if now - self._began < ROUND_SECONDS or len(samples) < min(max(at_once, FEWEST_SAMPLES), MOST_SAMPLES):
+        if now - self._began < ROUND_SECONDS or len(samples) < min(max(at_once, MIN_SAMPLES), MAX_SAMPLES):
             return None
         if now - self._floor_since >= FLOOR_SECONDS:
             self._floor_before, self._floor, self._floor_since = self._floor, min(samples), now
@@ -68,4 +68,4 @@ class Slowness:
 
     def factor(self, seconds: float) -> float | None:
         """By which factor the limit should shrink after a round with this median; None if it was not slow."""
-        return max(LEAST_FACTOR, min(self.slow / seconds, MOST_FACTOR)) if seconds > self.slow else None
+        return max(MIN_FACTOR, min(self.slow / seconds, MAX_FACTOR)) if seconds > self.slow else None

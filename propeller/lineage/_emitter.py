@@ -41,7 +41,7 @@ from propeller.wire import Literals
 
 _log = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 """Seconds between two tries."""
 
 _TRY_AGAIN = frozenset({408, 425, 429})
@@ -104,7 +104,7 @@ class Emitter:
 
     async def _empty(self, lane: asyncio.Queue[Report]) -> None:
         most = self._options.at_once if self._to_file else 1
-        pauses = Pauses(0.5, LONGEST_PAUSE)
+        pauses = Pauses(0.5, MAX_PAUSE)
         while True:
             reports = [await lane.get()]
             while len(reports) < most and not lane.empty():

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from propeller.resourcemgr._limits import Path
 
-_MOST_TENANTS = 4096
+_MAX_TENANTS = 4096
 """Whose turns are remembered, before those are forgotten that are behind nobody."""
 
 Start = tuple[float, ...]
@@ -45,14 +45,14 @@ class TenantTurns:
             path = tenant[:length]
             self._virtual[path[:-1]] = start
             self._finish[path] = start + cost / self._weight_of(path)
-        if len(self._finish) > _MOST_TENANTS:
+        if len(self._finish) > _MAX_TENANTS:
             self._forget()
 
     def _forget(self) -> None:
         self._finish = {
             path: finish for path, finish in self._finish.items() if finish > self._virtual.get(path[:-1], 0.0)
         }
-        if len(self._finish) > _MOST_TENANTS:
+        if len(self._finish) > _MAX_TENANTS:
             self._finish.clear()
             self._virtual.clear()
         else:

@@ -25,7 +25,7 @@ from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
 
-_SHORTEST = 0.001
+_MIN_DELAY = 0.001
 """Seconds between two ticks: a token of a fast rate need not come sooner."""
 
 
@@ -118,7 +118,7 @@ class MemoryTokens:
             self._wake.cancel()
             self._wake = None
         if (wake := self.ledger.next_wake()) is not None:
-            after = max(_SHORTEST, wake - self._clock.monotonic())
+            after = max(_MIN_DELAY, wake - self._clock.monotonic())
             self._wake = asyncio.get_running_loop().call_later(after, self._tick)
 
     def _tick(self) -> None:

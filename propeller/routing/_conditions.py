@@ -27,7 +27,7 @@ NAMES: Mapping[str, tuple[str, Callable[[Subject], str]]] = {
 }
 """By field of a match: what it is called, and where a subject has it."""
 
-SHOWN = 100
+MAX_SHOWN = 100
 """Characters of a subject's value in a message: it is a stranger's."""
 
 
@@ -53,7 +53,7 @@ class NameCondition:
 
     def found(self, subject: Subject) -> str:
         value = self._get(subject)
-        return f"{self._what} {one_line(bounded(value, SHOWN))}" if value else f"{self._what} not known"
+        return f"{self._what} {one_line(bounded(value, MAX_SHOWN))}" if value else f"{self._what} not known"
 
     def __str__(self) -> str:
         patterns = [*sorted(self.exact), *(f"{prefix}*" for prefix in self.prefixes)]
@@ -103,7 +103,7 @@ class LabelCondition:
 
     def found(self, subject: Subject) -> str:
         value = self._value(subject)
-        return f"no label {self.key}" if value is None else f"label {self.key}={one_line(bounded(value, SHOWN))}"
+        return f"no label {self.key}" if value is None else f"label {self.key}={one_line(bounded(value, MAX_SHOWN))}"
 
     def __str__(self) -> str:
         if self.values is not None:

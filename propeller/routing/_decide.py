@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from propeller.routing._conditions import NAMES, SHOWN
+from propeller.routing._conditions import MAX_SHOWN, NAMES
 from propeller.routing._declared import Capacity, Cluster, State
 from propeller.routing._subject import NOTHING_KNOWN, ClusterState, Placement, Subject, Waiting
 from propeller.routing._table import CompiledRule, Table, Target, Tier, takes_new
@@ -131,11 +131,11 @@ def obstacle(cluster: Cluster, states: States, *, fallback: bool, is_task: bool)
             return "bakes, and is no fallback"
         return f"is {cluster.state}" if cluster.state is not State.ACTIVE else "has weight 0"
     if not state.healthy:
-        return f"is unhealthy ({one_line(bounded(state.reason, SHOWN))})" if state.reason else "is unhealthy"
+        return f"is unhealthy ({one_line(bounded(state.reason, MAX_SHOWN))})" if state.reason else "is unhealthy"
     if _is_full_of_pods(capacity, state):
         return f"is full ({state.pods} of {capacity.pods} pods)"
     if state.full:
-        return f"is full ({one_line(bounded(state.full, SHOWN))})"
+        return f"is full ({one_line(bounded(state.full, MAX_SHOWN))})"
     if not is_task and capacity.executions is not None and state.executions >= capacity.executions:
         return f"is full ({state.executions} of {capacity.executions} executions)"
     return ""
@@ -149,4 +149,4 @@ def _shown(subject: Subject) -> str:
 def _names(subject: Subject) -> Iterator[str]:
     for what, get in NAMES.values():
         if value := get(subject):
-            yield f"{what} {one_line(bounded(value, SHOWN))}"
+            yield f"{what} {one_line(bounded(value, MAX_SHOWN))}"

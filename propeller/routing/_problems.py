@@ -15,7 +15,7 @@ Path = tuple[str | int, ...]
 MAX_PROBLEMS = 100
 """That are looked for in a table, so that a file which is none costs no more than one with a hundred mistakes."""
 
-SHOWN = 100
+MAX_SHOWN = 100
 """Characters of a field's name in a message."""
 
 Positions = Mapping[Path, tuple[int, int]]
@@ -64,5 +64,5 @@ def _located(problem: Problem, positions: Positions) -> Problem:
 
 def shown_path(path: Path) -> str:
     """As Kubernetes writes it: `rules[3].match.projects[0]`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{one_line(bounded(part, SHOWN))}" for part in path)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{one_line(bounded(part, MAX_SHOWN))}" for part in path)
     return text.removeprefix(".")

@@ -31,7 +31,7 @@ _KINDS: Mapping[type, str] = {
     dict: "an object",
 }
 
-_SHOWN = 60
+_MAX_SHOWN = 60
 
 
 def read(document: Any) -> tuple[Declaration, list[Problem]]:
@@ -111,7 +111,7 @@ class _Reader:
     def _wrong(self, value: Any, wanted: str, path: Path) -> None:
         found = _KINDS.get(type(value), "something else")
         if isinstance(value, str | int | float) and not isinstance(value, bool):
-            found = f"{one_line(bounded(repr(value), _SHOWN))}"
+            found = f"{one_line(bounded(repr(value), _MAX_SHOWN))}"
         self._add(path, f"has to be {wanted}, and is {found}")
 
     def _add(self, path: Path, text: str) -> None:
@@ -146,4 +146,4 @@ def _one_of(words: list[str]) -> str:
 def _unknown(name: str, fields: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, fields, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(fields)}"
-    return f"there is no field {one_line(bounded(name, _SHOWN))!r}; {hint}"
+    return f"there is no field {one_line(bounded(name, _MAX_SHOWN))!r}; {hint}"

@@ -28,7 +28,7 @@ MAX_ELSEWHERE = 250_000
 
 _ELSEWHERE = struct.Struct("<IBH")
 
-SHOWN_ELSEWHERE = 10
+MAX_NAMED = 10
 """Attempts outside of the execution's cluster that the head names."""
 
 
@@ -106,7 +106,7 @@ def placement_for_people(execution: Execution) -> dict[str, Any]:
             "clusters": sorted(map(one_line, placements.names())),
             "elsewhere": [
                 {"node": one_line(execution.unique_id(node)), "attempt": attempt, "cluster": one_line(cluster)}
-                for (node, attempt), cluster in [*placements.elsewhere.items()][-SHOWN_ELSEWHERE:]
+                for (node, attempt), cluster in [*placements.elsewhere.items()][-MAX_NAMED:]
             ]
             or None,
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from propeller.errors import Invalid
-from propeller.wire import SHOWN_KEYS, Slice, entry, item
+from propeller.wire import MAX_OTHER_KEYS, Slice, entry, item
 
 
 def entry_at(of: Slice, key: str | int, at: str, most: int) -> Slice:
@@ -29,5 +29,5 @@ def item_at(of: Slice, index: str | int, at: str, most: int) -> Slice:
 def _some(keys: list[str]) -> str:
     """Keys for a message: not more than one reads."""
     shown = sorted(map(repr, keys))
-    more = f" and {len(shown) - 20}{' or' * (len(keys) == SHOWN_KEYS)} more" if len(shown) > 20 else ""
+    more = f" and {len(shown) - 20}{' or' * (len(keys) == MAX_OTHER_KEYS)} more" if len(shown) > 20 else ""
     return ", ".join(text[:100] for text in shown[:20]) + more

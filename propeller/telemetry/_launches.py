@@ -2,7 +2,7 @@
 
 Guarantees
     Label values are few: clusters, causes that propeller knows, tenants that the limits name, and of namespaces those
-    `_MOST_NAMESPACES` in which most wait; others add up to `(others)`.
+    `_MAX_NAMESPACES` in which most wait; others add up to `(others)`.
     A launch that never waits costs nothing here.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from propeller.telemetry._families import Counters, Family, Gauges, Histograms, Reader
 from propeller.telemetry._pools import WAIT_SECONDS
 
-_MOST_NAMESPACES = 100
+_MAX_NAMESPACES = 100
 """Label values: one scrape stays small."""
 
 _OTHERS = "(others)"
@@ -70,7 +70,7 @@ class LaunchMetrics:
         def most_waiting() -> Iterable[tuple[tuple[str, ...], float]]:
             others: Counter[tuple[str, str]] = Counter()
             for number, (labels, count) in enumerate(Counter(waiting()).most_common()):
-                if number < _MOST_NAMESPACES:
+                if number < _MAX_NAMESPACES:
                     yield labels, float(count)
                 else:
                     others[labels[0], labels[2]] += count

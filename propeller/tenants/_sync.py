@@ -29,7 +29,7 @@ from propeller.tenants._rendered import DOMAIN_LABEL, MANAGER, OWNER_LABEL, PROJ
 _AT_ONCE = 8
 """Objects under way: a cluster of a thousand tenants takes a minute, and its API server feels little of it."""
 
-_TRIES, _FIRST_PAUSE, _LONGEST_PAUSE = 4, 0.5, 8.0
+_TRIES, _FIRST_PAUSE, _MAX_PAUSE = 4, 0.5, 8.0
 """Of an object that the server has no room for just then, or that was changed meanwhile; seconds."""
 
 _UNANSWERED = 8
@@ -113,7 +113,7 @@ class _Sync:
 
     async def _tried(self, one: Rendered, is_new: bool) -> Change:
         """Sync an object; to apply it again changes nothing."""
-        pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+        pauses = Pauses(_FIRST_PAUSE, _MAX_PAUSE)
         for _ in range(_TRIES - 1):
             try:
                 return await self._synced(one, is_new)

@@ -138,7 +138,7 @@ def entries(of: Slice, most: int = MAX_NAMES) -> dict[str, Slice]:
 
 
 def entry(of: Slice, wanted: str, most: int) -> tuple[Slice | None, list[str]]:
-    """The value of one key, and up to `SHOWN_KEYS` of the other keys, for a message."""
+    """The value of one key, and up to `MAX_OTHER_KEYS` of the other keys, for a message."""
     found, keys = None, dict[str, None]()
     for number, (tag, start, end) in enumerate(fields(of)):
         if number >= most:
@@ -147,12 +147,12 @@ def entry(of: Slice, wanted: str, most: int) -> tuple[Slice | None, list[str]]:
             key, value = _entry(Slice(of.data, start, end))
             if key == wanted:
                 found = value
-            elif len(keys) < SHOWN_KEYS:
+            elif len(keys) < MAX_OTHER_KEYS:
                 keys[key] = None
     return found, list(keys)
 
 
-SHOWN_KEYS = 1000
+MAX_OTHER_KEYS = 1000
 
 
 def _entry(of: Slice) -> tuple[str, Slice]:

@@ -33,7 +33,7 @@ MAX_VALUES = 2_000
 MAX_DEPTH = 30
 MAX_TYPE_CHARACTERS = 80
 
-_SHOWN = 40
+_MAX_SHOWN = 40
 _MAX_NAMED_DEPTH = 4
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?|NaN|-?Infinity")
@@ -270,13 +270,13 @@ def _unfit(value: Any, expected: str) -> _Unfit:
 def _shown(value: Any) -> str:
     match value:
         case str():
-            return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
+            return repr(value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + "...")
         case dict():
             return "a JSON object"
         case list():
             return "a JSON list"
         case _:
-            return bounded(msgspec.json.encode(value).decode(), _SHOWN)
+            return bounded(msgspec.json.encode(value).decode(), _MAX_SHOWN)
 
 
 def _is_text(type_: types_pb2.LiteralType) -> bool:

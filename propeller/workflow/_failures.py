@@ -2,7 +2,7 @@
 
 Guarantees
     What decides does not depend on them: a graph, a map task and an execution hold the failure that ended them.
-    The first `WHOLE_CHARACTERS` are kept as they are, later messages are shortened, and beyond `MOST_CHARACTERS` a
+    The first `WHOLE_CHARACTERS` are kept as they are, later messages are shortened, and beyond `MAX_CHARACTERS` a
     node's phase alone says that it failed: a status can always be read again, and memory does not grow.
 """
 
@@ -16,7 +16,7 @@ from propeller.workflow._events import Failure
 WHOLE_CHARACTERS = 2 * 1024 * 1024
 """Of failures that are kept whole: over a hundred of the longest, or ten thousand of a line each."""
 
-MOST_CHARACTERS = 8 * 1024 * 1024
+MAX_CHARACTERS = 8 * 1024 * 1024
 """Of all failures of an execution; an eighth of what a status may unfold to."""
 
 SHORT_CHARACTERS = 256
@@ -35,7 +35,7 @@ class Failures(dict[int, Failure]):
 
     def record(self, node: int, failure: Failure) -> None:
         """Keep a node's failure, as far as there is room."""
-        if self._characters >= MOST_CHARACTERS:
+        if self._characters >= MAX_CHARACTERS:
             return
         if self._characters >= WHOLE_CHARACTERS and len(failure.message) > SHORT_CHARACTERS:
             failure = msgspec.structs.replace(failure, message=bounded(failure.message, SHORT_CHARACTERS))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_PLAN_BYTES = 1024 * 1024
 """Of a launch plan's own JSON, without its workflow: its inputs' defaults and fixed values."""
 
-SHOWN_NAMES = 20
+MAX_NAMES = 20
 """Inputs that a message names."""
 
 
@@ -75,7 +75,7 @@ class LaunchPlan:
         """Raise Invalid, with names, unless these are inputs of the plan, and all that it needs."""
         names, parameters = set(given), self.message.closure.expected_inputs.parameters
         if unknown := sorted(names - parameters.keys() - self.fixed.keys()):
-            known = sorted(parameters.keys() | self.fixed.keys())[:SHOWN_NAMES]
+            known = sorted(parameters.keys() | self.fixed.keys())[:MAX_NAMES]
             raise Invalid(f"launch plan {self.name} has no input {unknown[0]!r}: its inputs are {known}")
         if missing := sorted(
             name

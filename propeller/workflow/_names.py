@@ -33,7 +33,7 @@ CACHED_NAMES = 4_096
 CACHED_PATHS = 256
 """Paths of registered entities that are cached: a map asks for the one of its launch plan for each item."""
 
-LONGEST_CACHED = 1000
+MAX_CACHED_CHARACTERS = 1000
 """Characters of one that is: a stranger chose them."""
 
 _ENCODING = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
@@ -78,7 +78,7 @@ def pod_name(execution: str, unique_id: str, attempt: int) -> str:
 def entity_path(project: str, domain: str, name: str, version: str) -> str:
     """`project/domain/name/version` of a registered entity, each part quoted so that it cannot be two, nor none."""
     size = len(project) + len(domain) + len(name) + len(version)
-    return (_cached_path if size <= LONGEST_CACHED else _path)(project, domain, name, version)
+    return (_cached_path if size <= MAX_CACHED_CHARACTERS else _path)(project, domain, name, version)
 
 
 def _path(project: str, domain: str, name: str, version: str) -> str:

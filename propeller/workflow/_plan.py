@@ -56,7 +56,7 @@ _NO_DIRECTORY = re.compile(r"[/\x00]")
 MAX_ID_BYTES = 255
 """Of a node's id: the limit of file systems for a directory's name, and of FlyteAdmin's database for a node's id."""
 
-_SHOWN_ID = 100
+_MAX_ID = 100
 """Of an id in messages."""
 
 _RESERVED_IDS = frozenset({"", ".", "..", "inputs.pb", "outputs.pb", "error.pb", "futures.pb"})
@@ -104,7 +104,7 @@ class Graph:
         for key, node in spec.nodes.items():
             if node.id != key:
                 raise Invalid(
-                    f"{where}.nodes.{bounded(key, _SHOWN_ID)}.id is {bounded(node.id, _SHOWN_ID)!r}: it must be the key"
+                    f"{where}.nodes.{bounded(key, _MAX_ID)}.id is {bounded(node.id, _MAX_ID)!r}: it must be the key"
                 )
             _check_id(node.id, f"{where}.nodes")
         if spec.on_failure is not None:
@@ -348,10 +348,10 @@ def _check_id(node_id: str, where: str) -> None:
     """Raise Invalid for an id that cannot be a directory's name: a node's inputs and outputs are stored under it."""
     if _NO_DIRECTORY.search(node_id) or node_id in _RESERVED_IDS:
         raise Invalid(
-            f"{where}: {bounded(node_id, _SHOWN_ID)!r} cannot be a node's id: it is the name of a directory, so it may "
+            f"{where}: {bounded(node_id, _MAX_ID)!r} cannot be a node's id: it is the name of a directory, so it may "
             f"not be {', '.join(sorted(map(repr, _RESERVED_IDS)))} and has no '/' and no NUL"
         )
     if (size := len(node_id.encode())) > MAX_ID_BYTES:
         raise Invalid(
-            f"{where}: {bounded(node_id, _SHOWN_ID)!r} cannot be a node's id: it has {size} bytes, over {MAX_ID_BYTES}"
+            f"{where}: {bounded(node_id, _MAX_ID)!r} cannot be a node's id: it has {size} bytes, over {MAX_ID_BYTES}"
         )

@@ -34,7 +34,7 @@ NAMESPACE = "fuzz"
 WAVE = 100
 QUIET_SECONDS = 10.0
 """Without any news of an execution that has not ended: then it is judged as it stands."""
-LONGEST_SECONDS = 90.0
+MAX_SECONDS = 90.0
 """For one wave."""
 READY_SECONDS = 90.0
 EXECUTION_PARTS = frozenset({"apiVersion", "kind", "metadata", "status"})
@@ -139,13 +139,13 @@ class Campaign:
                 before, changed = versions, time.monotonic()
             left = [item for item in found.values() if (item.get("status") or {}).get("phase") not in (3, 5, 6)]
             now = time.monotonic()
-            if not left or now - changed > QUIET_SECONDS or now - began > LONGEST_SECONDS:
+            if not left or now - changed > QUIET_SECONDS or now - began > MAX_SECONDS:
                 return found
             await asyncio.sleep(0.5)
 
     async def begun(self, names: set[str]) -> None:
         """Return once each has a snapshot in its status, or has ended, or a while has passed."""
-        async with asyncio.timeout(LONGEST_SECONDS) as limit:
+        async with asyncio.timeout(MAX_SECONDS) as limit:
             while not limit.expired():
                 objects = await self.statuses()
                 found = [objects[name].get("status") or {} for name in names]

@@ -27,7 +27,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.scripts import Outcome
 from tests.simulation.sidecars import Kind, Sidecars, end_of_task, statuses
 
-LONGEST_UPLOAD = 10.0
+MAX_UPLOAD = 10.0
 """Virtual seconds: no task's time is to be up for that."""
 
 _CLOCK = LoopClock()
@@ -78,7 +78,7 @@ class LoadingKubelet(Kubelet):
             return
         ended = _ended(0)
         await self._report(pod, {"phase": "Running", **statuses(pod, ended)})  # nothing of it is uploaded
-        await asyncio.sleep(self._draws.uniform(0.0, LONGEST_UPLOAD))
+        await asyncio.sleep(self._draws.uniform(0.0, MAX_UPLOAD))
         if outcome is not Outcome.DRAINED:
             await super()._end(pod, expected, outcome)
             return
@@ -100,7 +100,7 @@ class LoadingKubelet(Kubelet):
             assert isinstance(self._sidecars, Uploaders)
             if code and self._sidecars.hangs(pod):
                 await asyncio.Event().wait()
-            await asyncio.sleep(self._draws.uniform(0.0, LONGEST_UPLOAD))
+            await asyncio.sleep(self._draws.uniform(0.0, MAX_UPLOAD))
         if (found := self._unwritten.pop(pod["metadata"]["uid"], None)) is not None:
             super()._write(pod, *found)
         says = PROGRAM_FAILED if code and self._draws.random() < 0.5 else 0

@@ -27,7 +27,7 @@ _REACH = 16
 """Among how many steps that are ready the next is drawn."""
 
 
-MOST_STEPS = 20_000
+MAX_STEPS = 20_000
 """At one time: beyond them the program is taken for one that goes round in circles."""
 
 
@@ -48,7 +48,7 @@ class _Nothing(selectors.SelectSelector):
         self.steps += 1
         if self.steps % 200 == 0:
             self.elapsed += 1e-6  # work takes time
-        if self.steps > MOST_STEPS:
+        if self.steps > MAX_STEPS:
             self.steps = -1_000_000  # room for an orderly end
             raise Stuck("time does not move on")
         if timeout > 0:

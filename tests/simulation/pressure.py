@@ -17,7 +17,7 @@ from tests.simulation.event_log import EventLog
 
 WINDOW = 20.0
 
-MOST_REFUSALS = 80
+MAX_REFUSALS = 80
 """Within `WINDOW` seconds of load: the limit is halved from 32, and a slot whose create was refused rests for a second.
 Another controller may take over in between, and begins as the first one did.
 """
@@ -84,7 +84,7 @@ class Pressure:
         self._refused.append(now)
         while self._refused[0] < now - WINDOW:
             self._refused.popleft()
-        if len(self._refused) > MOST_REFUSALS:
+        if len(self._refused) > MAX_REFUSALS:
             self._event_log.violation(f"{len(self._refused)} creates were sent to a server that has no room for them")
 
 

@@ -13,7 +13,7 @@ from propeller.errors import NotFound, Unavailable
 from propeller.kube import RESOURCE_QUOTAS, Client, Request, Response
 from tests.simulation.event_log import EventLog
 
-MOST_REFUSALS = 40
+MAX_REFUSALS = 40
 """In a minute. Each of up to 64 creates under way may meet a quota that was lowered, or that a watch shows late."""
 
 NAME = "pods"
@@ -72,7 +72,7 @@ class Quotas:
         self._refused.append(now)
         while self._refused[0] < now - 60.0:
             self._refused.popleft()
-        if len(self._refused) > MOST_REFUSALS:
+        if len(self._refused) > MAX_REFUSALS:
             self._event_log.violation(f"the quota has refused {len(self._refused)} pods in a minute")
 
 

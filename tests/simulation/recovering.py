@@ -34,7 +34,7 @@ from tests.simulation.users import Users
 FAILS = "fails"
 """A task that is never cached."""
 
-LONGEST = 1500
+MAX_SECONDS = 1500
 """Virtual seconds until executions have ended of which some are to be recovered."""
 
 
@@ -62,7 +62,7 @@ class RecoveringUsers(Users):
     async def recover_some(self) -> None:
         rng = random.Random(f"recoveries {self._scene.seed}")
         recovered = set[str]()
-        for _ in range(LONGEST):
+        for _ in range(MAX_SECONDS):
             standing = [one for one in self._scene.oracle.workflows.values() if not (one.deleted or one.collected)]
             earlier = [one for one in standing if not one.flow.is_recovery]
             for failed in [one for one in earlier if one.status.get("phase") == 5 and one.uid not in recovered]:

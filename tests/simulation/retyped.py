@@ -27,7 +27,7 @@ from tests.simulation.retries import retry_until_ok
 
 NAME = workflow_crd()["metadata"]["name"]
 
-MOST_HELD = 3600.0
+MAX_HELD = 3600.0
 """Virtual seconds for which workflows with a finalizer may hold the type: all of them are aborted first."""
 
 AT_ONCE = 12
@@ -180,7 +180,7 @@ class Retyped:
 
     async def _is_gone(self) -> bool:
         """Wait for that. A restored server may have forgotten that it was deleted."""
-        ends, pause = self._now() + MOST_HELD, 0.01
+        ends, pause = self._now() + MAX_HELD, 0.01
         while self._now() < ends:
             try:
                 found = await retry_until_ok(lambda: self._client.get(CUSTOM_RESOURCE_DEFINITIONS, NAME))

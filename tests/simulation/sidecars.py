@@ -23,7 +23,7 @@ from tests.simulation.event_log import EventLog
 
 NAME = "proxy"
 
-LONGEST = 400.0
+MAX_SECONDS = 400.0
 """Virtual seconds without faults after which a pod that outlives its task was told to stop: a status comes first, and
 a watch that brings nothing is noticed.
 """
@@ -126,7 +126,7 @@ class Sidecars:
         now = _CLOCK.monotonic()
         self._fair_since = min(self._fair_since, now)
         for uid, (name, since) in list(self._left.items()):
-            if now > max(since, self._fair_since) + LONGEST:
+            if now > max(since, self._fair_since) + MAX_SECONDS:
                 self._event_log.violation(f"pod {name} runs on after its task, and nobody stops it")
                 del self._left[uid]
 

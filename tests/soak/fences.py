@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from propeller.kube import Client
 from tests.soak.writers import ANCHORS, KINDS, blank
 
-_LIVES_AT_MOST = 0.4  # seconds of an object that is made in order to be deleted
+_MAX_LIFE = 0.4  # seconds of an object that is made in order to be deleted
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ async def write_fence(client: Client, namespace: str, name: str, rng: random.Ran
     """
     kind, anchor = rng.choice(KINDS), rng.choice(ANCHORS)
     await client.create(kind, blank(kind, name, {"in": rng.choice(("yes", "no"))}), namespace)
-    await asyncio.sleep(rng.uniform(0.0, _LIVES_AT_MOST))
+    await asyncio.sleep(rng.uniform(0.0, _MAX_LIFE))
     await client.delete(kind, name, namespace, grace_seconds=0)
     body = {"metadata": {"annotations": {"after": name}}}
     written = await client.patch(kind, anchor, namespace, body=body)

@@ -19,7 +19,7 @@ from tests.soak.truth import differences, objects_of, versions_of, wrong_indexes
 from tests.soak.writers import ANCHORS
 
 _FENCE_DEADLINE = 2.0  # seconds
-_SLOWEST = 0.1  # seconds that a slow reader takes for a change, at most
+_MAX_DELAY = 0.1  # seconds that a slow reader takes for a change, at most
 
 
 class CountingTransport:
@@ -152,7 +152,7 @@ class Follower:
         async with aclosing(self.informer.changes()) as changes:
             async for change in changes:
                 fold.take(change)
-                await asyncio.sleep(rng.choice((0.0, 0.0, rng.uniform(0.0, _SLOWEST))))
+                await asyncio.sleep(rng.choice((0.0, 0.0, rng.uniform(0.0, _MAX_DELAY))))
 
     def _fold(self, *, coalesced: bool = False) -> Fold:
         return Fold(self._broken, selects=self.scope.selects, coalesced=coalesced)

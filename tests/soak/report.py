@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from propeller.errors import PropellerError
 from tests.soak.plan import Kind
 
-_MOST_FAILURES = 12  # kept: one cause breaks many promises
+_MAX_FAILURES = 12  # kept: one cause breaks many promises
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Report:
 
     def broken(self, what: str) -> None:
         """A promise did not hold."""
-        if len(self.failures) < _MOST_FAILURES:
+        if len(self.failures) < _MAX_FAILURES:
             self.failures.append(f"in round {self.rounds}: {what}")
 
     def lines(self) -> list[str]:

@@ -10,7 +10,7 @@ from propeller.kube import Client
 from tests.soak.fold import identity
 from tests.soak.scopes import Scope
 
-_SHOWN = 5  # differences of one sort
+_MAX_SHOWN = 5  # differences of one sort
 
 
 async def fresh_list(client: Client, scope: Scope) -> dict[str, Any]:
@@ -74,5 +74,5 @@ def _content(obj: Any) -> Any:
 
 def _listed(what: str, lines: Iterable[str]) -> str:
     found = sorted(lines)
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"{what}: {', '.join(found[:_SHOWN])}{more}" if found else ""
+    more = f" and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+    return f"{what}: {', '.join(found[:_MAX_SHOWN])}{more}" if found else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 COMPARISONS = 3
 
-LEAST_SECONDS = 1e-4
+MIN_SECONDS = 1e-4
 """Of CPU in one measurement: what is cheaper than that is repeated, for the clock is coarse."""
 
 
@@ -27,7 +27,7 @@ def cpu_seconds(action: Callable[[], object]) -> float:
         for _ in range(3):
             times, taken = 0, 0.0
             start = time.process_time()
-            while taken < LEAST_SECONDS:
+            while taken < MIN_SECONDS:
                 action()
                 times += 1
                 taken = time.process_time() - start

@@ -33,7 +33,7 @@ RAW_PODS = PODS.typed(Raw)
 METADATA_PREFIX = "s3://data/metadata/propeller"
 RAW_OUTPUT_PREFIX = "s3://data/raw"
 
-LONGEST = 120.0
+MAX_SECONDS = 120.0
 """Virtual seconds until whatever goes on is taken as it is."""
 
 _PLACEHOLDER = re.compile(r"<exec(\d+)>")
@@ -107,7 +107,7 @@ async def _run(
     """Let every pod succeed, with default outputs, until the workflow has ended. Returns the pods as created."""
     pods: dict[str, dict[str, Any]] = {}
     tasks = _templates(of)
-    end = asyncio.get_running_loop().time() + LONGEST
+    end = asyncio.get_running_loop().time() + MAX_SECONDS
     while asyncio.get_running_loop().time() < end:
         await asyncio.sleep(1.0)
         for pod in (await user.list(RAW_PODS, namespace)).items:

@@ -46,10 +46,10 @@ BAD_LAUNCH_PLAN = "BadLaunchPlan"
 MAX_DIGITS = 6
 """Digits of a depth that an annotation may have."""
 
-SHOWN_CHARACTERS = 50
+MAX_NAME_CHARACTERS = 50
 """Of each launch plan's name in a message about nesting."""
 
-SHOWN_ANCESTORS = 5
+MAX_ANCESTORS = 5
 """Launch plans around a node that a message names."""
 
 
@@ -121,8 +121,8 @@ def _depth(node: NodeView, services: Services) -> int:
         return depth
     reference = node.spec.launch_plan
     assert reference is not None
-    nearest = [bounded(name or "?", SHOWN_CHARACTERS) for name in around[:SHOWN_ANCESTORS]]
-    shown = " → ".join([*reversed(nearest), bounded(reference.name, SHOWN_CHARACTERS)])
+    nearest = [bounded(name or "?", MAX_NAME_CHARACTERS) for name in around[:MAX_ANCESTORS]]
+    shown = " → ".join([*reversed(nearest), bounded(reference.name, MAX_NAME_CHARACTERS)])
     itself = f"; {reference.name} starts itself" if reference.name in around else ""
     raise Invalid(
         f"launch plan {reference} would run inside of {depth} executions, and {limit} may be nested "

@@ -24,7 +24,7 @@ from propeller.handlers.executors._gates import refusals_of, refused_event
 from propeller.handlers.executors._given_up import is_given_up
 from propeller.handlers.executors._job_effects import launch_job
 from propeller.handlers.executors._services import Cluster, Kind, Services
-from propeller.handlers.executors._tokens import SHORTEST_LOOK
+from propeller.handlers.executors._tokens import MIN_LOOK
 from propeller.handlers.plugins import PodSettings, TaskPlugin
 from propeller.handlers.plugins.pod import shape_of, template_name, template_uri
 from propeller.storage import write_literals
@@ -104,7 +104,7 @@ async def _launch(node: NodeView, effect: Launch, services: Services, cluster: C
         and (no_room := cluster.quotas.ask(node, attempt, kind.resource)) is not None
     ):
         if isinstance(no_room, Refused) and services.tokens is not None and services.tokens.keep(node, attempt):
-            no_room = msgspec.structs.replace(no_room, after=min(no_room.after, SHORTEST_LOOK))
+            no_room = msgspec.structs.replace(no_room, after=min(no_room.after, MIN_LOOK))
         return (no_room,)
     if (
         services.tokens is not None

@@ -5,7 +5,7 @@ Guarantees
     launches are under way as it allows. Others wait without a worker and without a request, say so in their status, and
     are woken. They keep the tokens that they have; room in a quota they give back, with their place kept.
     Tenants take turns by weight. One that has more launched and running than its weight's part of all has fewer turns,
-    in proportion, down to one in `MOST_GREED`: none waits for ever. Within a tenant, first come, first served.
+    in proportion, down to one in `MAX_GREED`: none waits for ever. Within a tenant, first come, first served.
     A server that is not under load costs a launch two additions.
 Caveats
     What runs of a tenant is counted while launches wait, every `COUNT_SECONDS`, and is that of this process.
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from propeller.clock import Clock
 from propeller.handlers.executors._gates import refusals_of
-from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK
+from propeller.handlers.executors._tokens import LOOKS_A_SECOND, MIN_LOOK
 from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
 from propeller.kube import FlowLimit
 from propeller.resourcemgr import Path, TenantTurns
@@ -30,7 +30,7 @@ from propeller.workflow import NodeView, Refusals, Refused
 WAITS = "waits for the API server"
 """How the reason begins."""
 
-MOST_GREED = 8.0
+MAX_GREED = 8.0
 """Times more than its weight's part that a tenant is charged for at most."""
 
 COUNT_SECONDS = 5.0
@@ -239,7 +239,7 @@ class LaunchPressure:
         weights = {one: self._whole_weight(one) for one in everybody}
         part = weights[tenant] / sum(weights.values())
         held = self._stock[tenant] / max(1, self._stock.total())
-        return max(1.0, min(held / part, MOST_GREED))
+        return max(1.0, min(held / part, MAX_GREED))
 
     def _whole_weight(self, tenant: Path) -> float:
         weight = 1.0
@@ -251,7 +251,7 @@ class LaunchPressure:
         before, now = refusals_of(node), self._clock.now()
         reason = f"{WAITS}: {self._why()}"
         refusals = Refusals(before.tries + tries, before.since or now, before.denied, reason)
-        again = max(SHORTEST_LOOK, self.waiting / LOOKS_A_SECOND)
+        again = max(MIN_LOOK, self.waiting / LOOKS_A_SECOND)
         return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(WAITS), queued=not tries)
 
     def _why(self) -> str:

@@ -21,7 +21,7 @@ from propeller.clock import Clock
 from propeller.config import LaunchOptions
 from propeller.errors import Throttled
 from propeller.handlers.executors._gates import refusals_of
-from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK
+from propeller.handlers.executors._tokens import LOOKS_A_SECOND, MIN_LOOK
 from propeller.handlers.executors._waits import Holder, claim_of, holder_of, tenant_of
 from propeller.handlers.plugins import PodSettings
 from propeller.handlers.plugins.pod import PLAIN, footprint_of
@@ -39,7 +39,7 @@ from propeller.resourcemgr.quotas import (
 )
 from propeller.workflow import AttemptObserved, EffectFailed, Failure, Launched, NodeEvent, NodeView, Refusals, Refused
 
-_SHORTEST = 0.001
+_MIN_DELAY = 0.001
 """Seconds between two looks at the time."""
 
 _CODE = "ResourceQuota"
@@ -221,7 +221,7 @@ class LaunchQuotas:
         if book.is_empty:
             self._namespaces.pop(namespace, None)
         elif (wake := book.next_wake(self._clock.monotonic())) is not None:
-            after = max(_SHORTEST, wake - self._clock.monotonic())
+            after = max(_MIN_DELAY, wake - self._clock.monotonic())
             tick = functools.partial(self._tick, namespace)
             self._timers[namespace] = asyncio.get_running_loop().call_later(after, tick)
 
@@ -247,7 +247,7 @@ class LaunchQuotas:
     ) -> Refused:
         before = refusals_of(node)
         refusals = Refusals(before.tries + tries, self._since(node), 0.0, str(wait))
-        again = wait.after or max(SHORTEST_LOOK, book.waiting / LOOKS_A_SECOND)
+        again = wait.after or max(MIN_LOOK, book.waiting / LOOKS_A_SECOND)
         repeats, queued = before.reason.startswith(wait.what), not wait.after
         return Refused(attempt, str(wait), again, refusals, repeats=repeats, queued=queued)
 

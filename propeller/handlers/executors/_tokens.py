@@ -63,12 +63,12 @@ from propeller.workflow import (
 
 TENANT_ANNOTATION = "propeller/tenant"
 
-SHORTEST_LOOK, LOOKS_A_SECOND = 30.0, 100
+MIN_LOOK, LOOKS_A_SECOND = 30.0, 100
 """Seconds after which an attempt that waits says anew what it waits for; more if so many wait that the looks of all
 would be more than that in a second.
 """
 
-MOST_LOSSES = 2
+MAX_LOSSES = 2
 """How often an attempt gives its tokens back because a quota has no room by then, before it keeps them while it waits:
 else those that need only one of the two could take turns at both for ever, and it would never meet both.
 """
@@ -176,7 +176,7 @@ class LaunchTokens:
         before, now = refusals_of(node), self._clock.now()
         reason = what if wait is None else str(wait)
         refusals = Refusals(before.tries, before.since or now, before.denied, reason)
-        again = max(SHORTEST_LOOK, self._tokens.waiting / LOOKS_A_SECOND)
+        again = max(MIN_LOOK, self._tokens.waiting / LOOKS_A_SECOND)
         return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(what), queued=True)
 
     def describe(self, node: NodeView, attempt: int, resource: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ class LaunchTokens:
             return False
         losses = self._losses.setdefault(uid, {})
         losses[name] = losses.get(name, 0) + 1
-        if losses[name] <= MOST_LOSSES:
+        if losses[name] <= MAX_LOSSES:
             return False
         self._tokens.use(name)
         self._tokens.doubt(name)

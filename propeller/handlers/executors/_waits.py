@@ -18,7 +18,7 @@ from propeller.workflow import ExecutionInfo, NodeView
 _WINDOW = 60.0
 """Seconds over which grants are counted: an estimate should follow what has changed within a minute or two."""
 
-_MOST_PACES = 10_000
+_MAX_PACES = 10_000
 
 OF = " of "
 """Between a pool and the tenant whose own limit of it is meant."""
@@ -124,7 +124,7 @@ class Waits:
         self._claims[waiting.name] = waiting
         self._lanes.setdefault((waiting.pool, waiting.tenant), {})[waiting.name] = waiting
         if waiting.pool not in self._paces:
-            if len(self._paces) >= _MOST_PACES:  # of pools that are gone
+            if len(self._paces) >= _MAX_PACES:  # of pools that are gone
                 self._paces = {pool: pace for pool, pace in self._paces.items() if pace.rate(now)}
             self._paces[waiting.pool] = Pace(now)
 

@@ -42,7 +42,7 @@ KEPT = 60
 without them as many creates are refused at once as are under way.
 """
 
-LONGEST_TURN = 60.0
+MAX_TURN = 60.0
 """Seconds after which a create under way no longer keeps others waiting: it was given up."""
 
 
@@ -113,13 +113,13 @@ class Windows:
                 window.ended -= 1
                 self._take_turn(window, name, now, on_end=True)
                 return None
-            if now >= window.opens and (is_first or now >= window.opens + LONGEST_TURN):
+            if now >= window.opens and (is_first or now >= window.opens + MAX_TURN):
                 self._take_turn(window, name, now, on_end=False)
                 return None
         window.waiting.setdefault(name, holder)
         is_first = next(iter(window.waiting)) == name
         left = max(window.opens - now, 0.0)
-        return max(left, 1.0) if is_first else left + LONGEST_TURN + self._uniform(0.0, LONGEST_TURN)
+        return max(left, 1.0) if is_first else left + MAX_TURN + self._uniform(0.0, MAX_TURN)
 
     def refused(self, node: NodeView, attempt: int, after: float | None) -> float:
         """Record that a create was refused for its namespace's sake; returns the seconds until it may be tried again.
@@ -200,7 +200,7 @@ class Windows:
 
     def _take_turn(self, window: _Window, name: str, now: float, *, on_end: bool) -> None:
         window.waiting.pop(name, None)
-        window.turn, window.turn_ends, window.on_end = name, now + LONGEST_TURN, on_end
+        window.turn, window.turn_ends, window.on_end = name, now + MAX_TURN, on_end
 
     def _wake(self, namespace: str, window: _Window) -> None:
         """Have the first that waits ask again. If none does, and nothing was refused of late, forget the window."""

@@ -19,7 +19,7 @@ TOLERANCE = 0.2
 """Share of the mean weight of a member by which two members may differ before shards move for their load. A move stops
 the shard's executions for a second, and loads differ by more than a few percent from minute to minute."""
 
-LEAST_GAIN = 0.05
+MIN_GAIN = 0.05
 """Share of that mean by which a move has to bring two members closer."""
 
 IDLE_WEIGHT = 0.25
@@ -76,7 +76,7 @@ def _level(owner: dict[int, str], carried: dict[str, float], weights: list[float
     if max(carried.values()) - min(carried.values()) <= TOLERANCE * mean and len(set(owner.values())) == len(carried):
         return
     for _ in weights:  # no shard has to move twice
-        if (move := _best_move(owner, carried, weights, LEAST_GAIN * mean)) is None:
+        if (move := _best_move(owner, carried, weights, MIN_GAIN * mean)) is None:
             return
         shard, light = move
         carried[owner[shard]] -= weights[shard]

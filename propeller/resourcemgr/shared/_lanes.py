@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from propeller.resourcemgr.shared._kinds import Kind
-from propeller.resourcemgr.shared._messages import MOST_RUNS, Run
+from propeller.resourcemgr.shared._messages import MAX_RUNS, Run
 
 
 class Streak:
@@ -101,15 +101,15 @@ class Lane:
         """What the store has to know of them."""
         return tuple(
             (streak.kind.items, len(streak.claims), streak.priority, next(iter(streak.claims.values())))
-            for streak in islice(iter(self), MOST_RUNS)
+            for streak in islice(iter(self), MAX_RUNS)
         )
 
     @property
     def rest(self) -> int:
         """Claims that `stated` leaves out."""
-        return self.size - sum(len(streak.claims) for streak in islice(iter(self), MOST_RUNS)) if self.is_long else 0
+        return self.size - sum(len(streak.claims) for streak in islice(iter(self), MAX_RUNS)) if self.is_long else 0
 
     @property
     def is_long(self) -> bool:
         """Whether it has claims that `stated` leaves out."""
-        return sum(map(len, self._streaks.values())) > MOST_RUNS
+        return sum(map(len, self._streaks.values())) > MAX_RUNS

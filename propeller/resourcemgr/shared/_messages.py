@@ -29,10 +29,10 @@ Run = tuple[str, int, int, float]
 priority, and the store's time in milliseconds at which the first came.
 """
 
-MOST_TENANTS = 1000
+MAX_TENANTS = 1000
 """In a report."""
 
-MOST_RUNS = 32
+MAX_RUNS = 32
 """Of a tenant in a statement. What is behind them is stated when these have been served."""
 
 

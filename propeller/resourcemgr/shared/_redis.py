@@ -48,7 +48,7 @@ _PING_SECONDS = 5.0
 """How often the server has to answer on a subscription on which nothing comes."""
 
 
-MOST_TTL = 86_400.0
+MAX_TTL = 86_400.0
 """Seconds."""
 
 
@@ -277,10 +277,10 @@ def _check(options: RedisOptions) -> None:
             f"redis.url {shown!r} has a user, a query or a fragment: write the user to redis.username, and the "
             f"password to {PASSWORD} in the environment or to redis.password_file"
         )
-    if not 0 < options.timeout <= options.ttl / 3 or options.ttl > MOST_TTL:
+    if not 0 < options.timeout <= options.ttl / 3 or options.ttl > MAX_TTL:
         raise Invalid(
             f"redis.timeout is {options.timeout:g} and redis.ttl {options.ttl:g}: the timeout has to be above 0 and at "
-            f"most a third of the TTL, and the TTL at most {MOST_TTL:g}"
+            f"most a third of the TTL, and the TTL at most {MAX_TTL:g}"
         )
     if not options.prefix or any(mark in options.prefix + options.tree for mark in "{}") or not options.tree:
         raise Invalid("redis.prefix and redis.tree have to be names without braces")

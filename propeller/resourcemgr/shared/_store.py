@@ -26,7 +26,7 @@ from collections.abc import Container, Mapping
 from propeller.resourcemgr.shared._division import Division, Room
 from propeller.resourcemgr.shared._keeps import Keeps, Kept
 from propeller.resourcemgr.shared._messages import (
-    MOST_TENANTS,
+    MAX_TENANTS,
     Answer,
     Report,
     Rules,
@@ -38,7 +38,7 @@ from propeller.resourcemgr.shared._messages import (
 from propeller.resourcemgr.shared._shares import UNLIMITED, Caps, Shares
 from propeller.resourcemgr.shared._tables import Balance, Group, Lane, Member, Meta, Node, Pool
 
-MOST_NODES = 4096
+MAX_NODES = 4096
 """Tenants that are remembered at least. Those without claims are forgotten beyond that: they come from strangers."""
 
 
@@ -267,7 +267,7 @@ class Store:
             del self.nodes[name]
         for key in [key for key in self.balances if key.split("\n")[1] not in self.nodes]:
             del self.balances[key]
-        self.meta.most_nodes = MOST_NODES + 2 * len(self.nodes)
+        self.meta.most_nodes = MAX_NODES + 2 * len(self.nodes)
 
     def _agreed(self, key: str) -> Lane | None:
         """A lane whose claims are stated by the limits in force."""
@@ -351,9 +351,9 @@ class Store:
                 for pool in sorted(self.pools.keys() | of_pools.keys())
             ),
             tenants=tuple(
-                (name, _pairs(self.nodes[name].held), _pairs(waiting.get(name, {}))) for name in names[:MOST_TENANTS]
+                (name, _pairs(self.nodes[name].held), _pairs(waiting.get(name, {}))) for name in names[:MAX_TENANTS]
             ),
-            left_out=max(0, len(names) - MOST_TENANTS),
+            left_out=max(0, len(names) - MAX_TENANTS),
         )
 
 

@@ -14,7 +14,7 @@
 
 local call, pack, unpack_row = redis.call, cmsgpack.pack, cmsgpack.unpack
 local huge, max, min = math.huge, math.max, math.min
-local ROUNDING, LITTLE, AWAY, MOST_NODES, MOST_TENANTS, CHUNK = 1e-9, 0.1, 1000, 4096, 1000, 500
+local ROUNDING, LITTLE, AWAY, MAX_NODES, MAX_TENANTS, CHUNK = 1e-9, 0.1, 1000, 4096, 1000, 500
 
 -- rows of a hash: read once, written at the end
 
@@ -1099,7 +1099,7 @@ local function grant(statement)
     for key in pairs(balances.all()) do
       if not nodes.get(string.match(key, '\n(.*)$')) then balances.drop(key) end
     end
-    meta.most_nodes = MOST_NODES + 2 * kept
+    meta.most_nodes = MAX_NODES + 2 * kept
   end
   if is_any then divide(some) end
 end
@@ -1139,13 +1139,13 @@ local function report()
     if claims[a] ~= claims[b] then return claims[a] > claims[b] end
     return a < b
   end)
-  local found = {pools = {}, tenants = {}, left_out = max(0, #names - MOST_TENANTS)}
+  local found = {pools = {}, tenants = {}, left_out = max(0, #names - MAX_TENANTS)}
   for pool in pairs(waiting['']) do held[pool] = 0 end
   for pool, row in pairs(pools.all()) do held[pool] = row[1] end
   for _, pair in ipairs(pairs_list(held)) do
     found.pools[#found.pools + 1] = {pair[1], pair[2], waiting[''][pair[1]] or 0}
   end
-  for index = 1, min(#names, MOST_TENANTS) do
+  for index = 1, min(#names, MAX_TENANTS) do
     local name = names[index]
     found.tenants[index] = {name, pairs_list(nodes.get(name)[4]), pairs_list(waiting[name] or {})}
   end
@@ -1188,7 +1188,7 @@ local function load_meta()
   if not meta then
     for _, one in ipairs(tables) do one.clear() end
     meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, is_aside = false, is_kept = false,
-      first = '', numbers = 0, generation = 0, digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES, speaker = ''}
+      first = '', numbers = 0, generation = 0, digest = '', owner = '', max_bypass = 0, most_nodes = MAX_NODES, speaker = ''}
   end
 end
 

@@ -24,7 +24,7 @@ from propeller.reconcile.rollouts import Rollout, RolloutOptions, abort, begin, 
 from propeller.reconcile.shards import GroupView, change_rollout
 from propeller.workflow import SHARD_LABEL, key_of_cluster
 from tests.simulation.clusters.kubelet import NAMESPACE
-from tests.simulation.clusters.sharded import MOST, ShardedWorld
+from tests.simulation.clusters.sharded import MAX_PROCESSES, ShardedWorld
 from tests.simulation.clusters.truth import CONTROL, Truth
 from tests.simulation.clusters.world import World
 from tests.simulation.event_log import EventLog
@@ -127,7 +127,7 @@ class RolloutWorld(ShardedWorld):
             await self._change(self._begun)
             self.event_log.record("the rollout has begun")
             self.has_begun = True
-        if len(self.processes) < MOST + 1:
+        if len(self.processes) < MAX_PROCESSES + 1:
             self.start()
 
     def _begun(self, view: GroupView) -> Rollout:

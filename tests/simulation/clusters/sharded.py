@@ -30,7 +30,7 @@ from tests.simulation.clusters.world import World
 from tests.simulation.loop import PROCESS, SimulatedLoop
 from tests.simulation.sharded import COUNT, GROUP, Actors, Check, Leaving, Link
 
-MOST = 3
+MAX_PROCESSES = 3
 """Processes at once."""
 
 
@@ -78,7 +78,7 @@ class ShardedWorld(World):
         return ""
 
     def begin(self) -> None:
-        for _ in range(self.rng.randint(1, MOST)):
+        for _ in range(self.rng.randint(1, MAX_PROCESSES)):
             self.start()
 
     def start(self) -> None:
@@ -161,7 +161,7 @@ class ShardedWorld(World):
         await self._come()
 
     async def _come(self) -> None:
-        if len(self.processes) < MOST:
+        if len(self.processes) < MAX_PROCESSES:
             self.start()
 
     async def _leave(self) -> None:

@@ -31,7 +31,7 @@ from tests.unit.workflow.drive import TASK, graph, task
 
 SHARED = ("east", "west")
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
-LONGEST = 20_000.0
+MAX_SECONDS = 20_000.0
 """Seconds within which everything has ended once nothing goes wrong any more."""
 
 SHAPES: tuple[tuple[tuple[str, ...], list[tuple[str, str]]], ...] = (
@@ -366,7 +366,7 @@ class World:
     async def _end(self) -> None:
         began = self.loop.time()
         while not await self._has_ended():
-            if self.loop.time() > began + LONGEST:
+            if self.loop.time() > began + MAX_SECONDS:
                 break
             await asyncio.sleep(10.0)
         self.event_log.record("the end")

@@ -15,7 +15,7 @@ from propeller.wire import Literals, whole
 from propeller.workflow import Caching
 from tests.unit.controller.cached import template
 
-MOST = 10_000
+MAX_MESSAGES = 10_000
 
 
 def literal(value: Any, hash_: str = "") -> literals_pb2.Literal:
@@ -39,7 +39,7 @@ def literal(value: Any, hash_: str = "") -> literals_pb2.Literal:
 async def key(task: Any = None, version: str = "1", ignored: tuple[str, ...] = (), **inputs: Any) -> Key:
     message = json_format.ParseDict(task or template(), tasks_pb2.TaskTemplate())
     raw = {name: whole(literal(value).SerializeToString()) for name, value in inputs.items()}
-    return await key_of(message, Caching(version, ignored=ignored), Literals(raw), MOST)
+    return await key_of(message, Caching(version, ignored=ignored), Literals(raw), MAX_MESSAGES)
 
 
 async def test_the_same_task_and_inputs_are_the_same_computation() -> None:
@@ -55,7 +55,7 @@ async def test_the_order_in_which_a_map_was_written_does_not_matter() -> None:
         return Literals({"x": whole(b"\x1a" + bytes((len(body),)) + body)})
 
     message = json_format.ParseDict(template(), tasks_pb2.TaskTemplate())
-    found = [await key_of(message, Caching("1"), written(order), MOST) for order in (entries, entries[::-1])]
+    found = [await key_of(message, Caching("1"), written(order), MAX_MESSAGES) for order in (entries, entries[::-1])]
     assert found[0] == found[1]
 
 
@@ -91,7 +91,7 @@ async def test_a_literal_with_a_hash_counts_by_it_alone_wherever_it_is(wrap: Any
 async def test_inputs_that_are_no_literals_have_no_key() -> None:
     message = json_format.ParseDict(template(), tasks_pb2.TaskTemplate())
     with pytest.raises(CorruptBlob):
-        await key_of(message, Caching("1"), Literals({"x": whole(b"\x0a\xff")}), MOST)
+        await key_of(message, Caching("1"), Literals({"x": whole(b"\x0a\xff")}), MAX_MESSAGES)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "", "a" * 500, "ü\n%"])

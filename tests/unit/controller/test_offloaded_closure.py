@@ -15,7 +15,7 @@ from propeller.errors import CorruptBlob
 from propeller.workflow import parse_plan
 from tests.unit.compiler.shapes import add_task, chain
 
-MOST = 1_000
+MAX_MESSAGES = 1_000
 URI = "s3://bucket/closure"
 CLOSURE = compile_workflow(chain(2), [], [add_task()])
 
@@ -37,8 +37,8 @@ def renamed(project: str, domain: str, name: str) -> compiler_pb2.CompiledWorkfl
 
 
 def test_what_flyteadmin_stores_and_a_bare_closure_are_the_same_plan() -> None:
-    stored = closure_of_message(of_admin(CLOSURE).SerializeToString(), URI, MOST)
-    assert orjson.loads(stored) == orjson.loads(closure_of_message(CLOSURE.SerializeToString(), URI, MOST))
+    stored = closure_of_message(of_admin(CLOSURE).SerializeToString(), URI, MAX_MESSAGES)
+    assert orjson.loads(stored) == orjson.loads(closure_of_message(CLOSURE.SerializeToString(), URI, MAX_MESSAGES))
     assert [node.id for node in parse_plan(stored, "digest").root.nodes if node.task] == ["n0", "n1"]
 
 
@@ -47,7 +47,7 @@ def test_neither_is_taken_for_the_other_whatever_the_workflow_is_called(project:
     """Names are bytes where the other message has messages: some of them parse."""
     closure = renamed(project, domain, name)
     for message in (closure, of_admin(closure)):
-        static = orjson.loads(closure_of_message(message.SerializeToString(), URI, MOST))
+        static = orjson.loads(closure_of_message(message.SerializeToString(), URI, MAX_MESSAGES))
         assert static["spec"]["id"] == f"{project}:{domain}:{name}"
         assert static["spec"]["nodes"].keys() >= {"n0", "n1"}
 
@@ -65,10 +65,10 @@ def test_neither_is_taken_for_the_other_whatever_the_workflow_is_called(project:
 )
 def test_anything_else_is_refused_by_its_place(data: bytes) -> None:
     with pytest.raises(CorruptBlob, match=URI):
-        closure_of_message(data, URI, MOST)
+        closure_of_message(data, URI, MAX_MESSAGES)
 
 
 def test_one_of_more_messages_than_are_parsed_is_refused_by_the_setting() -> None:
-    bomb = of_admin(CLOSURE).SerializeToString() + b"\x0a\x00" * 10 * MOST
-    with pytest.raises(CorruptBlob, match=rf"{URI} .* more than {MOST} messages \(storage\.max_messages\)"):
-        closure_of_message(bomb, URI, MOST)
+    bomb = of_admin(CLOSURE).SerializeToString() + b"\x0a\x00" * 10 * MAX_MESSAGES
+    with pytest.raises(CorruptBlob, match=rf"{URI} .* more than {MAX_MESSAGES} messages \(storage\.max_messages\)"):
+        closure_of_message(bomb, URI, MAX_MESSAGES)

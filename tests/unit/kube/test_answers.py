@@ -26,13 +26,13 @@ from propeller.kube import Response
 from propeller.kube._responses import check
 from tests.unit.kube.scripted import answer, failure
 
-LONGEST = 60.0
+MAX_WAIT = 60.0
 """Seconds that a server may ask to wait."""
 
 
 def error_of(response: Response) -> PropellerError:
     with pytest.raises(PropellerError) as raised:
-        check(response, "create pods ns/a", LONGEST)
+        check(response, "create pods ns/a", MAX_WAIT)
     return raised.value
 
 
@@ -82,7 +82,7 @@ def test_each_status_code_becomes_the_error_for_the_callers_next_step(
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_a_success_passes(status: int) -> None:
     response = Response(status=status, body=b"anything")
-    assert check(response, "get", LONGEST) is response
+    assert check(response, "get", MAX_WAIT) is response
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_success_passes(status: int) -> None:
         ("nan", None),
         ("soon", None),
         ("", None),
-        ("1000000000", LONGEST),
+        ("1000000000", MAX_WAIT),
         ("9" * 400, None),
         ("Wed, 21 Oct 2065 07:28:00 GMT", None),
     ],
@@ -109,7 +109,7 @@ def test_a_valid_retry_after_is_kept(header: str, after: float | None) -> None:
 
 
 def test_a_pause_in_the_body_has_the_same_limits() -> None:
-    for named, after in ((1e9, LONGEST), (0.001, 1.0)):
+    for named, after in ((1e9, MAX_WAIT), (0.001, 1.0)):
         error = error_of(answer({"code": 429, "details": {"retryAfterSeconds": named}}, 429))
         assert isinstance(error, Retryable)
         assert error.after == after

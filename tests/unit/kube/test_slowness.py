@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.kube._slowness import ALWAYS_SLOW, FLOOR_SECONDS, LEAST_FACTOR, MOST_FACTOR, MOST_SAMPLES, Slowness
+from propeller.kube._slowness import ALWAYS_SLOW, FLOOR_SECONDS, MAX_FACTOR, MAX_SAMPLES, MIN_FACTOR, Slowness
 from tests.examples import examples
 
 
@@ -26,11 +26,11 @@ def test_a_round_lasts_a_second_and_has_as_many_answers_as_may_be_under_way() ->
     ("floor", "seconds", "factor"),
     [
         (0.01, 0.4, None),
-        (0.01, 0.55, MOST_FACTOR),
+        (0.01, 0.55, MAX_FACTOR),
         (0.01, 0.7, 0.5 / 0.7),
-        (0.01, 30.0, LEAST_FACTOR),
+        (0.01, 30.0, MIN_FACTOR),
         (0.3, 1.4, None),
-        (0.3, 3.0, LEAST_FACTOR),
+        (0.3, 3.0, MIN_FACTOR),
         (20.0, ALWAYS_SLOW - 0.1, None),
         (20.0, ALWAYS_SLOW * 1.5, 1 / 1.5),
     ],
@@ -58,6 +58,6 @@ def test_a_round_says_what_half_of_its_answers_were_and_keeps_few(answers: list[
     of = Slowness(0.5, 5.0)
     for number, seconds in enumerate(answers):
         found = of.answered(seconds, number * 0.01, at_once)
-        assert len(of._samples) <= MOST_SAMPLES
+        assert len(of._samples) <= MAX_SAMPLES
         assert found is None or 0.0 <= found <= 100.0
         assert 0.5 <= of.slow <= max(0.5, ALWAYS_SLOW)

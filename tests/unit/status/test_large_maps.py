@@ -27,7 +27,7 @@ from propeller.workflow import (
     RunningSubtasks,
     WorkflowPhase,
 )
-from propeller.workflow._failures import MOST_CHARACTERS, WHOLE_CHARACTERS
+from propeller.workflow._failures import MAX_CHARACTERS, WHOLE_CHARACTERS
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 ITEMS = 100_000
@@ -127,5 +127,5 @@ def test_the_first_failures_are_kept_whole_and_all_of_them_within_a_bound() -> N
     kept = [failure for _, failure in sorted(of.failures.items())]
     assert len(kept[0].message) > 3000
     assert len(kept[-1].message) <= 256
-    assert WHOLE_CHARACTERS < sum(len(failure.message) for failure in kept) < MOST_CHARACTERS
+    assert WHOLE_CHARACTERS < sum(len(failure.message) for failure in kept) < MAX_CHARACTERS
     assert len(kept) < of.phases.count(NodePhase.FAILED) == (ITEMS - 1) // 2

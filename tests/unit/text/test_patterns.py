@@ -23,7 +23,7 @@ from tests.unit.growth import grows_beyond
 from tests.unit.text.patterns import Found, calls_of_re, hostile_texts, patterns
 
 SMALL, LARGE = 1_500, 12_000
-MOST = (LARGE / SMALL) ** 1.6
+MAX_GROWTH = (LARGE / SMALL) ** 1.6
 """How much more the large text may cost: linear is 8 times, quadratic 64, and between is room for a busy machine."""
 
 GUARDED = {
@@ -37,7 +37,7 @@ EVERYTHING = patterns()
 
 
 def grows_too_fast(action: Callable[[Any], object], small: Any, large: Any) -> bool:
-    return grows_beyond(MOST, lambda: action(small), lambda: action(large))
+    return grows_beyond(MAX_GROWTH, lambda: action(small), lambda: action(large))
 
 
 def _uses(found: Found) -> list[Callable[[Any], object]]:

@@ -9,7 +9,7 @@ from tests.unit.growth import grows_beyond
 from tests.unit.workflow.drive import Driver, execution, graph, plan, task
 from tests.unit.workflow.test_map_tasks import array, of_size
 
-FEW, MANY, MOST = 1_000, 10_000, 100_000
+FEW, MANY, VERY_MANY = 1_000, 10_000, 100_000
 
 
 def run(items: int) -> Driver:
@@ -35,9 +35,9 @@ def test_a_map_task_over_100_000_items_takes_less_than_50_mb() -> None:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        driver = run(MOST)
+        driver = run(VERY_MANY)
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    assert len(driver.launched) == MOST
+    assert len(driver.launched) == VERY_MANY
     assert peak < 50e6

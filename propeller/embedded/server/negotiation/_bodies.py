@@ -29,7 +29,7 @@ MAX_REQUEST_BYTES = 3 * 1024 * 1024
 """kube-apiserver's limit for a request."""
 
 _OBJECT_TYPES = ("application/json", "application/yaml", MEDIA_TYPE)
-_SHOWN = 30
+_MAX_SHOWN = 30
 
 
 class _Loader(yaml.SafeLoader):
@@ -157,6 +157,6 @@ def _from_yaml(body: bytes, expected: str) -> Object:
 
 def _unrecognized(expected: str, why: str, body: bytes, *, parsed: bool = False) -> Failure:
     text = body.decode(errors="replace")
-    shown = "<empty>" if not text else text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+    shown = "<empty>" if not text else text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} ..."
     reason = why if parsed else f"couldn't get version/kind; json parse error: {why}"
     return bad_request(f"the object provided is unrecognized (must be of type {expected}): {reason} ({shown})")

@@ -25,7 +25,7 @@ from propeller.errors import Unavailable
 _BATCH = 500
 """Changes that are joined into one chunk: 1.5 MB of pods."""
 
-_SHORTEST = 1e-6
+_MIN_DELAY = 1e-6
 """Seconds. A shorter delay is now, for ever: a virtual clock would not move on."""
 
 _LAST_BOOKMARK = 2.0
@@ -169,7 +169,7 @@ class Watch:
         date.
         """
         delay = min(self._bookmark_every, ends - _LAST_BOOKMARK - loop.time())
-        if delay > _SHORTEST:
+        if delay > _MIN_DELAY:
             timers[1:] = [loop.call_later(delay, self._want_bookmark, timers, ends)]
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:

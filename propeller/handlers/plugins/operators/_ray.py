@@ -28,7 +28,7 @@ from propeller.kube import KubeObject, Resource
 from propeller.storage import struct_to_python
 from propeller.workflow import AttemptPhase
 
-LONGEST_NAME = 47
+MAX_NAME = 47
 """Characters: KubeRay derives names of services and pods from it."""
 
 KEPT = 3600
@@ -236,5 +236,5 @@ RAY = Operator(
     read,
     pods,
     (between("ray.io/v1", "RayCluster"), between("batch/v1", "Job")),
-    LONGEST_NAME,
+    MAX_NAME,
 )

@@ -15,7 +15,7 @@ from propeller.workflow import AttemptPhase
 SUBMISSIONS = 14
 """Times that the operator submits again what a cluster refuses: Flyte's."""
 
-SHOWN_EXECUTORS = 5
+MAX_EXECUTORS = 5
 """Names of executors in a message."""
 
 _TYPES = {
@@ -62,8 +62,8 @@ def read(application: SparkApplication) -> Reading | None:
 def _lost(status: SparkStatus) -> str:
     """Name executors that have failed: their driver deletes their pods, unless its configuration says otherwise."""
     names = sorted(name for name, state in (status.executor_state or {}).items() if state == "FAILED")
-    more = f" and {len(names) - SHOWN_EXECUTORS} more" if len(names) > SHOWN_EXECUTORS else ""
-    return f"executors that failed: {', '.join(names[:SHOWN_EXECUTORS])}{more}" if names else ""
+    more = f" and {len(names) - MAX_EXECUTORS} more" if len(names) > MAX_EXECUTORS else ""
+    return f"executors that failed: {', '.join(names[:MAX_EXECUTORS])}{more}" if names else ""
 
 
 def build(task: Task) -> Json:
