@@ -34,7 +34,7 @@ import msgspec
 from propeller.errors import Denied, Invalid, PropellerError, Unavailable, Untrusted
 from propeller.pauses import Pauses
 from propeller.redaction import shown_url
-from propeller.resourcemgr.shared._beside import beside
+from propeller.resourcemgr.shared._depending_on import depending_on
 from propeller.resourcemgr.shared._messages import Answer, Statement
 from propeller.resourcemgr.shared._options import RedisOptions
 
@@ -143,7 +143,7 @@ class RedisStore:
         """Call `wake` when something was granted that was waited for, until the block is left."""
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")  # it takes a fifth of a second
         try:
-            async with beside(self._listen(wake), "wake-ups of the store of tokens"):
+            async with depending_on(self._listen(wake), "wake-ups of the store of tokens"):
                 yield
         finally:
             await self._disconnect()

@@ -34,7 +34,7 @@ from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
-from propeller.resourcemgr.shared._beside import beside
+from propeller.resourcemgr.shared._depending_on import depending_on
 from propeller.resourcemgr.shared._exchange import Exchange
 from propeller.resourcemgr.shared._member import Member
 from propeller.resourcemgr.shared._messages import Answer, Rules, items_of, pool_title, read_limits, source_of
@@ -110,7 +110,7 @@ class SharedTokens:
                 raise Invalid(str(self._lost)) from self._lost
             if isinstance(self._lost, Untrusted | Invalid):
                 raise self._lost
-            async with beside(self._serve(), "exchanges with the store of tokens"):
+            async with depending_on(self._serve(), "exchanges with the store of tokens"):
                 try:
                     yield
                 finally:

@@ -1,4 +1,4 @@
-"""Work that goes on while a block runs."""
+"""Work without which a block cannot go on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run it beside the block. If it fails, the block is cancelled."""
+async def depending_on(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run it until the block is left. If it fails, the block is cancelled, and its error comes out in a group;
+    `propeller.beside` lets the block go on without it.
+    """
     of_block: Exception | None = None
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work, name=name)
