@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import orjson
 
 from propeller.cli._exit_codes import BAD_CALL, SUCCEEDED
@@ -35,21 +36,31 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-async def check_files(python: str, files: Sequence[Path], versioned: Versioned, *, out: str, registry: str) -> int:
-    """Report on standard output; with `out`, write the resources there. Returns the exit code.
-
-    What files refer to is looked up at the URI `registry`.
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """How files are checked: resources are written to `out`, unless it is empty; what files refer to is looked up at
+    the URI `registry`; a file is read in `limit` seconds, 0 for any time.
     """
+
+    python: str
+    versioned: Versioned
+    out: str
+    registry: str
+    limit: int
+
+
+async def check_files(files: Sequence[Path], by: Check) -> int:
+    """Report on standard output. Returns the exit code."""
     compiled, refused = 0, 0
     for file in files:
         try:
-            entities = [entity for entity in await list_entities(python, file) if entity.kind == "workflow"]
+            found = await list_entities(by.python, file, limit=by.limit)
+            entities = [entity for entity in found if entity.kind == "workflow"]
         except Invalid as error:
             say(f"✘ {error}")
             refused += 1
             continue
         for entity in entities:
-            if await _check(python, file, entity.name, versioned, out, registry):
+            if await _check(file, entity.name, by):
                 compiled += 1
             else:
                 refused += 1
@@ -57,10 +68,12 @@ async def check_files(python: str, files: Sequence[Path], versioned: Versioned, 
     return BAD_CALL if refused else SUCCEEDED
 
 
-async def _check(python: str, file: Path, name: str, versioned: Versioned, out: str, registry: str) -> bool:
+async def _check(file: Path, name: str, by: Check) -> bool:
     """One workflow: whether it compiles."""
+    versioned, out = by.versioned, by.out
     try:
-        linked = await linked_with(await serialize(python, file, name, (), versioned, "/dev/null"), registry)
+        serialized = await serialize(by.python, file, name, (), versioned, "/dev/null", limit=by.limit)
+        linked = await linked_with(serialized, by.registry)
         found, plans = linked.serialized, linked.plans
         refuse_eager(found)
         warnings = find_warnings(found.workflow.template, found.workflow.sub_workflows)

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 import yaml
 
-from propeller.cli._check import check_files, files_of
+from propeller.cli._check import Check, check_files, files_of
 from propeller.cli._event_loop import run
 from propeller.cli._inputs import options_after_entity
 from propeller.cli._inputs_file import split_inputs
@@ -60,6 +60,7 @@ def compile_files(
     registry: str,
     format_: str,
     python: str,
+    timeout: int,
 ) -> None:
     """Compile ENTITY of the flytekit FILE, with inputs, to a FlyteWorkflow on standard output."""
     options = _Options(
@@ -76,15 +77,27 @@ def compile_files(
         if inputs_file:
             raise Invalid("--inputs-file is for one ENTITY of the FILE: name it")
         files = files_of(Path(path))
-        context.exit(run(check_files(interpreter(python), files, options.versioned, out=out, registry=registry)))
+        by = Check(python=interpreter(python), versioned=options.versioned, out=out, registry=registry, limit=timeout)
+        context.exit(run(check_files(files, by)))
     if out:
         raise Invalid("--out goes with a FILE or DIR alone: the resource of one ENTITY goes to standard output")
     prefix = (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://")
     versioned = msgspec.structs.replace(options.versioned, needs_images=explain is None)
     after = options_after_entity(context)
     words, values = split_inputs(inputs, inputs_file)
-    reading = serialize(interpreter(python), Path(path), entity, words, versioned, prefix, options=after, values=values)
-    found = run(reading)
+    found = run(
+        serialize(
+            interpreter(python),
+            Path(path),
+            entity,
+            words,
+            versioned,
+            prefix,
+            options=after,
+            values=values,
+            limit=timeout,
+        )
+    )
     result = _result(run(linked_with(found, registry)), options)
     if isinstance(result, str):
         say(result, end="")

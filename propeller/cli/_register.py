@@ -37,11 +37,12 @@ def register_files(
     image: tuple[str, ...],
     output: str,
     python: str,
+    timeout: int,
 ) -> None:
     """Register tasks, workflows and launch plans of flytekit FILEs, compiled."""
     versioned = msgspec.structs.replace(versioned_of(image, project, domain, version), needs_images=True)
     paths = [Path(file) for file in files]
-    made = run(_register(paths, registry, versioned, interpreter(python)))
+    made = run(_register(paths, registry, versioned, interpreter(python), timeout))
     if output == "json":
         say_json({"registry": registry, "registered": [_described(one, is_new=is_new) for one, is_new in made]})
         return
@@ -53,11 +54,13 @@ def _described(entity: Entity, *, is_new: bool) -> dict[str, object]:
     return {**msgspec.to_builtins(entity), "new": is_new}
 
 
-async def _register(paths: list[Path], uri: str, versioned: Versioned, python: str) -> list[tuple[Entity, bool]]:
+async def _register(
+    paths: list[Path], uri: str, versioned: Versioned, python: str, limit: int
+) -> list[tuple[Entity, bool]]:
     async with opened(uri) as registry:
         contents: Contents = {}
         for path in paths:  # all compile before anything is registered
-            contents |= await _contents(path, versioned, python, registry)
+            contents |= await _contents(path, versioned, python, registry, limit)
         if not contents:
             raise Invalid(f"{', '.join(map(str, paths))}: there is no task, workflow or launch plan to register")
         for entity, content in sorted(contents.items()):  # nothing of a version is registered if a part of it conflicts
@@ -65,11 +68,11 @@ async def _register(paths: list[Path], uri: str, versioned: Versioned, python: s
         return [(entity, await registry.register(entity, content)) for entity, content in sorted(contents.items())]
 
 
-async def _contents(path: Path, versioned: Versioned, python: str, registry: Registry) -> Contents:
+async def _contents(path: Path, versioned: Versioned, python: str, registry: Registry, limit: int) -> Contents:
     """Serialize and compile everything in a file. Raises Invalid, CompileErrors."""
     contents: Contents = {}
-    for entity in await list_entities(python, path):
-        found = await serialize(python, path, entity.name, (), versioned, "/dev/null")
+    for entity in await list_entities(python, path, limit=limit):
+        found = await serialize(python, path, entity.name, (), versioned, "/dev/null", limit=limit)
         linked = await link(found, registry)
         closure_of(linked.serialized, linked.plans)
         contents |= dict(_entities_of(found, linked))

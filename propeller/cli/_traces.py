@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 
+_OF_EXECUTION = r"execution \S{1,300} failed: "
+_OF_ITEM = r"item \d{1,9} of \d{1,9} failed: "
+_OF_ITEMS = r"\d{1,9} of \d{1,9} items failed \([\d, .-]{1,500}\)(?:, and \d{1,9} have to succeed)?; [^:\n]{1,20}: "
 _REPORT = re.compile(
-    r"\A(?P<of>(?:execution \S{1,300} failed: ){0,32})Trace:\n\n(?P<trace>.*?)(?:\nMessage:\n\n(?P<message>.*))?\Z",
+    rf"\A(?P<of>(?:{_OF_EXECUTION}|{_OF_ITEM}|{_OF_ITEMS}){{0,32}})"
+    r"Trace:\n\n(?P<trace>.*?)(?:\nMessage:\n\n(?P<message>.*))?\Z",
     re.DOTALL,
 )
 _INDENT = re.compile(r"^ {4}", re.MULTILINE)

@@ -283,9 +283,8 @@ class _Takeover:
         phases = self._execution.phases[frame.base : frame.base + len(frame.graph.nodes)]
         size = len(phases)
         succeeded, failed = phases.count(NodePhase.SUCCEEDED), phases.count(NodePhase.FAILED)
-        first = next(
-            (self._execution.failures[frame.base + at] for at in range(size) if phases[at] == NodePhase.FAILED), None
-        )
+        first_failed = phases.find(NodePhase.FAILED)
+        first = self._execution.failures[frame.base + first_failed] if first_failed >= 0 else None
         assert node.spec.array is not None
         if own.phase == ARRAY_FAILING or size - failed < node.spec.array.needed(size):
             unique_id = self._execution.unique_id(node.number)
@@ -297,7 +296,7 @@ class _Takeover:
             return WritingOutputs(frame.number)
         begun = max((at + 1 for at in range(size) if phases[at]), default=0)
         following = max(begun, min(size, node.spec.array.parallelism or size))
-        return RunningSubtasks(frame.number, size, following, succeeded, failed, first)
+        return RunningSubtasks(frame.number, size, following, succeeded, failed, first, first_failed)
 
     def _abort_all_but(self, kept: int) -> None:
         """Abort nodes other than the failure node: FlytePropeller aborted them before it, without recording that."""

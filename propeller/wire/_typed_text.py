@@ -6,7 +6,8 @@ have JSON's own types.
 Guarantees
     Not more than `MAX_TEXT_BYTES` are read, `MAX_DEPTH` levels, `MAX_VALUES` values looked at and `MAX_LITERAL_BYTES`
     made, whatever the type: a few milliseconds at worst.
-    Dataclasses and models are msgpack, as flytekit writes them.
+    Dataclasses and models are msgpack, as flytekit writes them, and fit the JSON schema that it writes into their type,
+    as far as `_json_schema.py` checks it.
 Errors
     Invalid, which says what was expected; it shows only the begin of what was found.
 """
@@ -24,6 +25,7 @@ from flyteidl.core import literals_pb2, types_pb2
 from propeller.decoding import UNDECODABLE, nests_deeper
 from propeller.errors import Invalid
 from propeller.text import bounded, one_line
+from propeller.wire._json_schema import Fault, misfit
 
 MAX_TEXT_BYTES = 8 * 1024
 """Of one value: all annotations of an object, which answers to gates are, have 256 KiB together."""
@@ -32,6 +34,8 @@ MAX_LITERAL_BYTES = 64 * 1024
 MAX_VALUES = 2_000
 MAX_DEPTH = 30
 MAX_TYPE_CHARACTERS = 80
+MAX_EXPECTED_CHARACTERS = 300
+"""Of what a schema expects in a field's place."""
 
 _MAX_SHOWN = 40
 _MAX_NAMED_DEPTH = 4
@@ -123,7 +127,7 @@ class _Converter:
     def of_text(self, text: str, type_: types_pb2.LiteralType) -> literals_pb2.Literal:
         match type_.WhichOneof("type"):
             case "simple" if type_.simple != types_pb2.STRUCT:
-                return self._simple(_plain(text, type_.simple), type_.simple)
+                return self._simple(_plain(text, type_.simple), type_)
             case "simple" | "collection_type" | "map_value_type":
                 return self.of_value(_json(text, type_), type_)
             case "union_type":
@@ -138,7 +142,7 @@ class _Converter:
             raise Invalid(f"it holds more than {MAX_VALUES} values")
         match type_.WhichOneof("type"):
             case "simple":
-                return self._simple(value, type_.simple)
+                return self._simple(value, type_)
             case "enum_type":
                 if value not in type_.enum_type.values or not isinstance(value, str):
                     raise _unfit(value, type_name(type_))
@@ -171,7 +175,8 @@ class _Converter:
             return literals_pb2.Literal(scalar=literals_pb2.Scalar(union=literals_pb2.Union(value=found, type=variant)))
         raise _unfit(value, type_name(type_))
 
-    def _simple(self, value: Any, simple: int) -> literals_pb2.Literal:
+    def _simple(self, value: Any, type_: types_pb2.LiteralType) -> literals_pb2.Literal:
+        simple = type_.simple
         match simple:
             case types_pb2.INTEGER if isinstance(value, int) and not isinstance(value, bool) and value in _INT64:
                 return self._primitive(integer=value)
@@ -189,6 +194,7 @@ class _Converter:
                 self._make(2)
                 return literals_pb2.Literal(scalar=literals_pb2.Scalar(none_type=literals_pb2.Void()))
             case types_pb2.STRUCT if isinstance(value, dict):
+                _require_fields(value, type_)
                 return self._struct(value)
         if simple not in _EXAMPLES:
             raise Invalid(f"a value of type {simple_name(simple)} cannot be given as text")
@@ -265,6 +271,23 @@ class _Unfit(Invalid):
 
 def _unfit(value: Any, expected: str) -> _Unfit:
     return _Unfit(f"expected {expected}, found {_shown(value)}")
+
+
+def _require_fields(value: dict[str, Any], type_: types_pb2.LiteralType) -> None:
+    """Raise _Unfit if the type has a schema, as that of a dataclass or model has, and the value does not fit it."""
+    found = misfit(value, type_.metadata) if type_.HasField("metadata") else None
+    if found is None:
+        return
+    expected, where = one_line(bounded(found.expected, MAX_EXPECTED_CHARACTERS)), f"field {found.path!r}"
+    match found.fault:
+        case Fault.MISSING:
+            raise _Unfit(f"{where} is missing: expected {expected}")
+        case Fault.UNKNOWN:
+            raise _Unfit(f"there is no {where}: expected {expected}, found {_shown(found.found)} for it")
+        case Fault.VALUE if found.path:
+            raise _Unfit(f"{where}: expected {expected}, found {_shown(found.found)}")
+        case Fault.VALUE:
+            raise _unfit(found.found, expected)
 
 
 def _shown(value: Any) -> str:

@@ -139,6 +139,8 @@ class RunningSubtasks(NodeState, frozen=True, tag="M", array_like=True):
     succeeded: int = 0
     failed: int = 0
     failure: Failure | None = None
+    """That of the item that failed first, whose number is `first_failed`; -1 in a status of an earlier version."""
+    first_failed: int = -1
 
     @property
     def child_frame(self) -> int | None:

@@ -91,3 +91,43 @@ bad.add_workflow_output("o", bad.nodes[0].outputs["o0"], str)
     assert "flow.py fine" in ended.out
     assert "MismatchingTypes" in ended.out
     assert "1 workflows compile, 1 do not" in ended.out
+
+
+def test_a_file_whose_import_does_not_end_is_named_with_its_line_and_the_others_are_reported_on(
+    propeller: Propeller, flow: Callable[[str], Path]
+) -> None:
+    file = flow("@task\ndef one() -> int:\n    return 1\n@workflow\ndef fine() -> int:\n    return one()\n")
+    waits = file.with_name("a_waits.py")
+    waits.write_text("import threading\nimport flytekit\nthreading.Event().wait()\n")
+    ended = compiled(propeller, file.parent, "--timeout", "20")
+    assert ended.code == 2
+    assert (
+        f"{waits}: flytekit has not read it after 20 s (it is at {waits}, line 3: threading.Event().wait())"
+        in ended.out
+    )
+    assert "flow.py fine" in ended.out
+    assert "1 workflows compile, 1 do not" in ended.out
+
+
+def test_one_that_is_compiled_or_registered_alone_has_the_same_limit(
+    propeller: Propeller, flow: Callable[[str], Path]
+) -> None:
+    file = flow("while True:\n    pass\n")
+    commands: list[list[str | Path]] = [
+        ["compile", file, "wf"],
+        ["register", file, "--registry", f"file://{propeller.home}/registry"],
+    ]
+    for words in commands:
+        ended = propeller(*words, "--timeout", "3", "--python", sys.executable)
+        assert ended.code == 2
+        assert f"{file}: flytekit has not read it after 3 s" in ended.err
+        assert "--timeout SECONDS gives it more time" in ended.err
+
+
+def test_an_import_that_lets_nothing_else_run_is_ended_as_well(
+    propeller: Propeller, flow: Callable[[str], Path]
+) -> None:
+    file = flow("import re\nre.match('(a+)+$', 'a' * 100 + 'b')\n")
+    ended = propeller("compile", file, "--timeout", "1", "--python", sys.executable)
+    assert ended.code == 2
+    assert f"{file}: flytekit has not read it after 1 s" in ended.out

@@ -123,3 +123,35 @@ def test_gates_of_executions_that_launch_plans_start_are_answered_too_also_where
     with waiting(propeller, file, "wf", "--output", "json") as run:
         assert "has been answered" in run.give(run.command("signal"), "4")
         assert run.ended() == (0, '{"o0":5}\n')
+
+
+def test_an_answer_whose_fields_do_not_fit_the_dataclass_is_refused_with_the_field(
+    propeller: Propeller, flow: Callable[[str], Path]
+) -> None:
+    file = flow(
+        "from dataclasses import dataclass\n"
+        "from datetime import timedelta\n"
+        "@dataclass\nclass Limits:\n    rows: int\n    words: typing.Optional[typing.List[str]] = None\n"
+        "@dataclass\nclass Config:\n    limits: Limits\n    by_name: typing.Dict[str, Limits]\n    ratio: float = 0.5\n"
+        "@task\ndef shown(configs: typing.List[Config]) -> str:\n    return repr(configs)\n"
+        "@workflow\ndef wf() -> str:\n"
+        "    return shown(configs=wait_for_input('configs', timedelta(hours=1), typing.List[Config]))\n"
+    )
+    refusals = {
+        '[{"limits": {"rows": "many"}, "by_name": {}}]': "field 'limits.rows': expected a whole number, found 'many'",
+        '[{"limits": {"rows": 1}}]': "field 'by_name' is missing: expected a JSON object",
+        '[{"limits": {"rows": 1, "wrods": []}, "by_name": {}}]': "no field 'limits.wrods': expected rows, words",
+        '[{"limits": {"rows": 1}, "by_name": {"a": {"rows": 1, "words": [2]}}}]': "'by_name.a.words[0]': expected text",
+    }
+    with waiting(propeller, file, "wf", "--output", "json") as run:
+        words = run.command("signal")
+        for value, says in refusals.items():
+            refused = run.give(words, value)
+            assert refused.startswith("2: error: n0 waits for a value of type list of struct")
+            assert says in refused
+        value = '[{"limits": {"rows": 1, "words": ["a"]}, "by_name": {"a": {"rows": 2}}, "ratio": 1}]'
+        assert "has been answered" in run.give(words, value)
+        code, out = run.ended()
+        assert code == 0
+        shown = "Config(limits=Limits(rows=1, words=['a']), by_name={'a': Limits(rows=2, words=None)}, ratio=1.0)"
+        assert shown in out

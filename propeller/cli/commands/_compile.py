@@ -8,6 +8,7 @@ import click
 
 from propeller.cli._inputs import TakesInputs
 from propeller.cli._versioned import Versioned
+from propeller.cli.commands._options import reading_options
 
 
 @click.command("compile", cls=TakesInputs)
@@ -32,7 +33,7 @@ from propeller.cli._versioned import Versioned
 @click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
 @click.option("--registry", default="", metavar="URI", help="Where what FILE refers to is registered.")
 @click.option("--format", "format_", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
-@click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
+@reading_options
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> Any:
     """Compile ENTITY of the flytekit FILE, with inputs, to a FlyteWorkflow on standard output.

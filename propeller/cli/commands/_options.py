@@ -32,6 +32,24 @@ def cluster_options(function: F) -> F:
     )
 
 
+def reading_options(function: F) -> F:
+    """Add `--python` and `--timeout` of commands that read files of flytekit."""
+    return _added(
+        function,
+        click.option(
+            "--timeout",
+            type=click.IntRange(min=0, max=86_400),
+            default=300,
+            show_default=True,
+            metavar="SECONDS",
+            help="For flytekit to read a file, each time it does; 0 is no limit.",
+        ),
+        click.option(
+            "--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries."
+        ),
+    )
+
+
 def answer_options(function: F) -> F:
     """Add the options of `signal` and `approve`."""
     return _added(

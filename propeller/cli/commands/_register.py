@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from propeller.cli._versioned import Versioned
+from propeller.cli.commands._options import reading_options
 
 
 @click.command("register")
@@ -22,7 +23,7 @@ from propeller.cli._versioned import Versioned
     help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
 )
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
+@reading_options
 def command(**given: Any) -> Any:
     """Register tasks, workflows and launch plans of flytekit FILEs, compiled.
 

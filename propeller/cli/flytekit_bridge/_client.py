@@ -30,6 +30,10 @@ LAPTOP = Path(__file__).with_name("_laptop.py")
 """The module that tasks of a local run preload."""
 
 
+LAST_SECONDS = 5.0
+"""After its time limit, in which the worker says where it is."""
+
+
 class FileFailed(Invalid):
     """The user's file could not be imported or serialized; `detail` is the traceback within it."""
 
@@ -125,9 +129,9 @@ def root_of(file: Path) -> Path:
     return root
 
 
-async def list_entities(python: str, file: Path) -> tuple[Entity, ...]:
-    """List the entities of the file that can be run. Raises Invalid."""
-    return (await _ask(python, file, "", (), Versioned(), "")).entities
+async def list_entities(python: str, file: Path, *, limit: int = 0) -> tuple[Entity, ...]:
+    """List the entities of the file that can be run, in `limit` seconds; 0 is no limit. Raises Invalid."""
+    return (await _ask(python, file, "", (), Versioned(), "", limit=limit)).entities
 
 
 async def serialize(
@@ -140,13 +144,16 @@ async def serialize(
     *,
     options: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
+    limit: int = 0,
 ) -> Serialized:
-    """Serialize one entity, and convert the arguments for its inputs to literals.
+    """Serialize one entity, and convert the arguments for its inputs to literals, in `limit` seconds; 0 is no limit.
 
     `values` are texts of inputs that `words` do not give. `options` are propeller's options among the arguments: one
     that is also the name of an input is refused. Raises Invalid.
     """
-    answer = await _ask(python, file, entity, words, versioned, raw_output_prefix, options, values)
+    answer = await _ask(
+        python, file, entity, words, versioned, raw_output_prefix, options=options, values=values, limit=limit
+    )
     return Serialized(
         name=answer.name,
         kind=answer.kind,
@@ -170,8 +177,10 @@ async def _ask(
     words: Sequence[str],
     versioned: Versioned,
     raw_output_prefix: str,
+    *,
     options: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
+    limit: int = 0,
 ) -> _Answer:
     if not file.is_file():
         raise Invalid(f"{file}: there is no such file")
@@ -187,14 +196,19 @@ async def _ask(
             "options": list(options),
             "values": dict(values or {}),
             "raw_output_prefix": raw_output_prefix,
+            "limit": limit,
             **msgspec.structs.asdict(versioned),
         }
-        await _run(python, msgspec.json.encode(request))
+        try:
+            async with asyncio.timeout(limit + LAST_SECONDS if limit else None):
+                await _run(python, msgspec.json.encode(request))
+        except TimeoutError:
+            raise _refusal(_Error("time", ""), python, file, limit) from None
         if not path.exists():
             raise Invalid(f"{python} ended without an answer about {file}: is it a Python with flytekit?")
         answer = msgspec.json.decode(path.read_bytes(), type=_Answer)
     if answer.error is not None:
-        raise _refusal(answer.error, python, file)
+        raise _refusal(answer.error, python, file, limit)
     return answer
 
 
@@ -212,7 +226,7 @@ async def _run(python: str, request: bytes) -> None:
             await process.wait()
 
 
-def _refusal(error: _Error, python: str, file: Path) -> Invalid:
+def _refusal(error: _Error, python: str, file: Path, limit: int) -> Invalid:
     match error.what:
         case "flytekit":
             return Invalid(
@@ -221,6 +235,13 @@ def _refusal(error: _Error, python: str, file: Path) -> Invalid:
             )
         case "import":
             return FileFailed(f"{file} cannot be imported: {error.message}", error.detail)
+        case "time":
+            at = f" (it is at {error.message})" if error.message else ""
+            return FileFailed(
+                f"{file}: flytekit has not read it after {limit} s{at}. What takes long, or waits, belongs into a "
+                "task; --timeout SECONDS gives it more time, 0 any",
+                error.detail,
+            )
         case "serialize":
             return FileFailed(f"{file}: flytekit cannot serialize this: {error.message}", error.detail)
         case _:

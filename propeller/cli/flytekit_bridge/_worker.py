@@ -4,12 +4,13 @@ Run with the user's interpreter, by path; it imports nothing of propeller. One r
 answer, JSON in the file that the request names, so that whatever the user's module prints harms nothing.
 
     in   {"answer", "file", "entity" ("" to list), "words": [text], "values": {input: text}, "options": [text],
-          "project", "domain", "version", "image", "images": {name: image}, "needs_images", "raw_output_prefix"}
+          "project", "domain", "version", "image", "images": {name: image}, "needs_images", "raw_output_prefix",
+          "limit": seconds, 0 for none}
     out  {"entities": [[name, kind, text], ...]}
          {"name", "kind", "parameters": [{"name", "type", "required", "default", "description"}, ...],
           "workflow", "tasks", "workflows", "launch_plans", "inputs",    messages in base64
           "references": [[identifier, interface], ...]}
-         {"error": {"what": "flytekit" | "import" | "entity" | "input" | "serialize", "message", "detail"}}
+         {"error": {"what": "flytekit" | "import" | "entity" | "input" | "serialize" | "time", "message", "detail"}}
 """
 
 # Names of flytekit are looked up at run time: this file is part of propeller, which must not depend on flytekit.
@@ -33,6 +34,7 @@ from typing import Any
 Json = dict[str, Any]
 
 _texts: Any = importlib.import_module(f"{__package__}._texts" if __package__ else "_texts")  # beside this file
+_time_limit: Any = importlib.import_module(f"{__package__}._time_limit" if __package__ else "_time_limit")
 _references: Any = importlib.import_module(f"{__package__}._references" if __package__ else "_references")
 
 _BOOLEAN = 4
@@ -83,15 +85,18 @@ def _import(path: str, *, needs_images: bool) -> types.ModuleType:
 
 def _user_traceback(error: BaseException) -> str:
     """The frames that begin in the user's module."""
-    frames = traceback.extract_tb(error.__traceback__)
+    lines = traceback.format_list(_user_frames(traceback.extract_tb(error.__traceback__)))
+    if isinstance(error, SyntaxError):  # its location is in no frame
+        lines += traceback.format_exception_only(type(error), error)[:-1]
+    return "".join(lines)
+
+
+def _user_frames(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     machinery = (os.path.abspath(__file__), importlib.__file__ or "")
     start = next(
         (n for n, frame in enumerate(frames) if frame.filename not in machinery and "<frozen" not in frame.filename), 0
     )
-    lines = traceback.format_list(frames[start:])
-    if isinstance(error, SyntaxError):  # its location is in no frame
-        lines += traceback.format_exception_only(type(error), error)[:-1]
-    return "".join(lines)
+    return frames[start:]
 
 
 def _entities(module: types.ModuleType) -> dict[str, tuple[str, Any]]:
@@ -353,6 +358,9 @@ def _text(message: bytes) -> str:
 
 def main() -> None:
     request = json.loads(sys.stdin.buffer.read())
+    own_answer = _time_limit.Answer(request["answer"])
+    if request["limit"]:
+        _time_limit.end_in(request["limit"], own_answer, _user_frames)
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]
     sys.stdin = open(os.devnull)  # noqa: SIM115 - for the life of the process
@@ -362,8 +370,7 @@ def main() -> None:
         reply = answer(request)
     except Refused as refused:
         reply = {"error": {"what": refused.what, "message": str(refused), "detail": refused.detail}}
-    with open(request["answer"], "w") as file:
-        json.dump(reply, file)
+    own_answer.write(reply)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,15 @@ def test_the_error_of_a_launch_plans_execution_is_read_as_any_other_below_the_na
     assert summary(message) == "ValueError: first"
 
 
+def test_the_error_of_a_map_task_is_read_below_the_numbers_of_its_items() -> None:
+    message = f"item 3 of 5 failed: 2 of 4 items failed (0-1), and 3 have to succeed; item 0: {reported(OF_FLYTEKIT)}"
+    assert is_folded(message)
+    assert readable(message).startswith(
+        "item 3 of 5 failed:\n2 of 4 items failed (0-1), and 3 have to succeed; item 0:\nTraceback (most recent call"
+    )
+    assert summary(message) == "ValueError: first"
+
+
 def test_frames_of_exception_groups_are_counted_too() -> None:
     within = "".join(f"  | {line}" for line in (OF_FLYTEKIT + OWN).splitlines(keepends=True))
     message = f"  + Exception Group Traceback (most recent call last):\n{within}  | ExceptionGroup: both (2)\n"

@@ -120,6 +120,18 @@ async def test_an_answer_given_before_the_gate_waits_is_taken_when_it_does() -> 
         assert await input_of(of, "n2") == 3
 
 
+async def test_an_answer_whose_fields_do_not_fit_the_type_is_said_on_the_node_which_waits_on() -> None:
+    schema = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
+    async with bench() as of, of.controller():
+        await of.create(signal("n0", {"simple": "STRUCT", "metadata": schema}), after("n1", "n0"), edges=[("n0", "n1")])
+        await answer(of, "n0", '{"rows": "many"}')
+        await asyncio.sleep(3.0)
+        reason = (await of.status())["waits"][0]["reason"]
+        assert "the answer is not taken: field 'rows': expected a whole number, found 'many'" in reason
+        await answer(of, "n0", '{"rows": 3}')
+        assert await ends_well(of)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -76,10 +76,35 @@ def test_the_failure_of_a_map_says_how_many_items_failed_if_not_all_had_to_succe
 
     failure = driver.run().failure
     assert failure is not None
-    assert failure.message == (
-        "3 of 5 items have failed, and 3 have to succeed; the first of them: item n0-0-n1 is broken"
-    )
+    assert failure.message == "3 of 5 items failed (1, 3-4), and 3 have to succeed; item 1: item n0-0-n1 is broken"
     assert (failure.code, failure.node) == ("Broken", "n0-0-n1")
+
+
+def test_the_failure_of_a_map_names_its_item_by_number() -> None:
+    driver = Driver(execution(plan(graph(array(Parallelism=1)))), of_size(5, "n0-0-n3"))
+
+    failure = driver.run().failure
+    assert failure is not None
+    assert failure.message == "item 3 of 5 failed: item n0-0-n3 is broken"
+
+
+def test_the_failure_of_a_map_names_all_items_that_failed_before_it_ended() -> None:
+    bad = [f"n0-0-n{number}" for number in (0, 1, 2, 6)]
+    of = execution(plan(graph(array(Parallelism=1, MinSuccesses=8, RunAllSubNodes=True))))
+
+    failure = Driver(of, of_size(8, *bad)).run().failure
+    assert failure is not None
+    assert failure.message == "4 of 8 items failed (0-2, 6); item 0: item n0-0-n0 is broken"
+
+
+def test_the_numbers_of_failed_items_in_a_message_are_limited() -> None:
+    bad = [f"n0-0-n{number}" for number in range(0, 100, 2)]
+    of = execution(plan(graph(array(MinSuccesses=100, RunAllSubNodes=True))))
+
+    failure = Driver(of, of_size(100, *bad)).run().failure
+    assert failure is not None
+    assert failure.message.startswith("50 of 100 items failed (0, 2, 4, ")
+    assert ", 38, ...); item 0: " in failure.message
 
 
 def test_the_number_of_successes_wins_over_their_ratio() -> None:
