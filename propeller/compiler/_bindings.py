@@ -21,6 +21,12 @@ from propeller.compiler._scope import Node, Workflow
 from propeller.compiler._trampoline import Trampoline, run
 from propeller.compiler._types import Type
 
+DROPPED_CALL = (
+    "if the workflow has then(f(x=g())): flytekit drops the call g() there. Call it before the conditional, or in a "
+    "workflow of its own"
+)
+"""A mistake that flytekit's local runs forgive: the binding keeps an id that is nobody's, or the branch's."""
+
 _VARIABLE = re.compile(r"(?:\[(\d+)\]\.)?(\w+)", re.ASCII)
 _MAX_INDEX = 2**63 - 1
 
@@ -69,9 +75,8 @@ def validate_bindings(
             errors.add(ErrorCode.PARAMETER_BOUND_MORE_THAN_ONCE, node.id, f"input {name!r} is bound more than once")
         else:
             provided.add(name)
-            bound = _validate(
-                _Location(workflow, node, name, check_types), binding.binding, expected or types.none, errors
-            )
+            at = _Location(workflow, node, name, check_types, direction is Direction.UPSTREAM)
+            bound = _validate(at, binding.binding, expected or types.none, errors)
             if bound is None:
                 continue
             for provider in bound.providers:
@@ -87,12 +92,15 @@ def validate_bindings(
 
 
 class _Location(NamedTuple):
-    """The location of a binding: the node and the input that it is for."""
+    """The location of a binding: the node and the input that it is for; and whether nothing else starts that node than
+    its branch, or the failure of the workflow.
+    """
 
     workflow: Workflow
     node: Node
     name: str
     check_types: bool
+    is_inside: bool
 
 
 def _validate(at: _Location, data: literals_pb2.BindingData, expected: Type, errors: Errors) -> _Bound | None:
@@ -174,12 +182,13 @@ def _validate_variants(
 def _validate_promise(
     at: _Location, promise: types_pb2.OutputReference, expected: Type, errors: Errors
 ) -> _Bound | None:
-    workflow, node, name, check_types = at
+    workflow, node, name, check_types, is_inside = at
     provider_id = promise.node_id or START_NODE
     provider = workflow.nodes.get(provider_id)
     if provider is None:
         errors.add(ErrorCode.NODE_REFERENCE_NOT_FOUND, provider_id, f"there is no node {provider_id!r} to bind to")
-        errors.add(ErrorCode.PARAMETER_NOT_BOUND, node.id, f"input {name!r} is bound to an unknown node")
+        hint = f"; {DROPPED_CALL}" if is_inside else ""
+        errors.add(ErrorCode.PARAMETER_NOT_BOUND, node.id, f"input {name!r} is bound to an unknown node{hint}")
         return None
     variable = promise.var
     parsed = _parse_variable(variable)
@@ -235,7 +244,7 @@ def _mismatch(at: _Location, provider: Node, variable: str, source: Type, expect
 
 
 def _validate_scalar(at: _Location, scalar: literals_pb2.Scalar, expected: Type, errors: Errors) -> _Bound | None:
-    workflow, node, name, check_types = at
+    workflow, node, name, check_types, _ = at
     types = workflow.compilation.types
     before = errors.count
     given = type_of_scalar(types, scalar)

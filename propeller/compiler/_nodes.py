@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flyteidl.core import workflow_pb2
 
-from propeller.compiler._bindings import Direction, validate_bindings
+from propeller.compiler._bindings import DROPPED_CALL, Direction, validate_bindings
 from propeller.compiler._conditions import validate_condition
 from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._ids import END_NODE, START_NODE, identifier_text
@@ -33,6 +33,11 @@ def validate_node(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[
         cases = yield _validate_branch(workflow, node, errors)
         for case in cases:
             add_edges(workflow, case, errors, Direction.UPSTREAM)
+            if node.id in workflow.upstream.get(case.id, ()):
+                message = (
+                    f"a case of branch {node.id!r} takes a value of that branch: it waits for itself; {DROPPED_CALL}"
+                )
+                errors.add(ErrorCode.CYCLE_DETECTED, case.id, message)
     elif node.target == "workflow_node" and node.core.workflow_node.HasField("sub_workflow_ref"):
         yield _validate_sub_workflow(workflow, node, errors)
     return errors.count == before

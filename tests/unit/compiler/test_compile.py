@@ -43,6 +43,24 @@ def branching(name: str) -> workflow_pb2.WorkflowTemplate:
     return made
 
 
+@pytest.mark.parametrize(
+    ("provider", "code", "at"),
+    [("n0", ErrorCode.CYCLE_DETECTED, "n0-c"), ("n7", ErrorCode.PARAMETER_NOT_BOUND, "n0-c")],
+)
+def test_a_case_that_takes_the_value_of_a_call_which_flytekit_dropped_is_refused_with_what_to_write(
+    provider: str, code: ErrorCode, at: str
+) -> None:
+    made = branching("w")
+    case = made.nodes[-1].branch_node.if_else.case.then_node
+    bound = next(one for one in case.inputs if one.var == "a").binding.promise
+    bound.node_id, bound.var = provider, "o0"
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(made, [], TASKS)
+    found = [error for error in caught.value.errors if (error.code, error.node_id) == (code, at)]
+    assert len(found) == 1
+    assert "flytekit drops the call g() there. Call it before the conditional" in found[0].message
+
+
 def test_the_messages_passed_in_are_not_changed() -> None:
     given, subs = shapes.calling(["s"]), [branching("s")]
     before = [message.SerializeToString(deterministic=True) for message in (given, *subs, *TASKS)]
