@@ -21,7 +21,7 @@ from propeller.config import Settings
 from propeller.controller import workflow_crd
 from propeller.fairqueues import fair_queue_crd
 from propeller.handlers.plugins import Plugins
-from propeller.manifests import LOADER_IMAGE, SETTINGS_FILE, Part, manifests, rules_of, workload
+from propeller.manifests import LOADER_IMAGE, SETTINGS_FILE, Part, manifests, operator_rules, rules_of, workload
 from propeller.routing import routing_table_crd
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -39,7 +39,7 @@ NAMESPACE = "flyte"
 def files() -> Iterator[tuple[Path, str]]:
     """Every file and its content."""
     rules = {str(part): rules_of([part]) for part in Part}
-    yield CHART / "files" / "rules.yaml", _yaml(rules)
+    yield CHART / "files" / "rules.yaml", _yaml(rules | {"operators": operator_rules()})
     for crd in (workflow_crd(), fair_queue_crd(), routing_table_crd()):
         yield CHART / "files" / "crds" / f"{crd['spec']['names']['plural']}.yaml", _yaml(crd)
     yield CHART / "values.schema.json", json.dumps(schema(Settings), indent=2) + "\n"

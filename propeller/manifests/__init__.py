@@ -6,7 +6,7 @@ test compares them with what the chart renders.
 """
 
 from propeller.manifests._install import execution_cluster, installation, manifests, types
-from propeller.manifests._rules import RULES, Grant, Part, parts_of, rules_of
+from propeller.manifests._rules import RULES, Grant, Part, operator_rules, parts_of, rules_of
 from propeller.manifests._workload import LOADER_IMAGE, SETTINGS_FILE, workload
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "execution_cluster",
     "installation",
     "manifests",
+    "operator_rules",
     "parts_of",
     "rules_of",
     "types",

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from propeller.clusters import IDENTITY_NAMESPACE
-from propeller.config import Settings
+from propeller.config import OperatorName, Settings
 from propeller.fairqueues import FAIR_QUEUES
 from propeller.handlers.plugins import POD, Plugins
+from propeller.handlers.plugins.operators import OPERATORS
 from propeller.routing import ROUTING_TABLES
 
 PLUGIN_VERBS = ("get", "list", "watch", "create", "delete")
@@ -147,6 +148,11 @@ def rules_of(parts: Iterable[Part], plugins: Plugins | None = None) -> list[dict
     chosen = set(parts)
     rules = [_rule(one.group, one.resource, one.verbs, one.names) for one in RULES if one.part in chosen]
     return rules + (_plugin_rules(plugins) if plugins is not None else [])
+
+
+def operator_rules() -> dict[OperatorName, list[dict[str, Any]]]:
+    """The rules for what each operator of the setting `operators.enabled` takes, by its name there."""
+    return {name: _plugin_rules(Plugins([plugin])) for name, plugin in OPERATORS.items()}
 
 
 def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:

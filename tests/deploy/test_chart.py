@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.cli._settings import load
-from propeller.config import Settings
+from propeller.config import OperatorName, Settings
 from propeller.handlers.plugins import Plugins
+from propeller.handlers.plugins.operators import OPERATORS
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, connect
 from propeller.manifests import LOADER_IMAGE, execution_cluster, manifests, parts_of, rules_of, workload
 from propeller.resourcemgr import check_options
@@ -84,6 +86,30 @@ def test_with_shards_chart_and_install_grant_the_same() -> None:
     printed = plain(manifests("flyte", plugins=Plugins(), settings=msgspec.convert(config, Settings)))
     assert {key: chart.get(key) for key in printed} == printed
     assert "--processes=2" in chart["Deployment", "propeller"]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def rights(documents: list[Raw]) -> set[tuple[str, str, str]]:
+    """Group, resource and verb of what ClusterRoles grant."""
+    rules = (rule for role in of_kind(documents, "ClusterRole") for rule in role["rules"])
+    return {right for rule in rules for right in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])}
+
+
+@pytest.mark.parametrize("enabled", [*((name,) for name in OPERATORS), tuple(OPERATORS)], ids="-".join)
+def test_with_operators_chart_and_install_grant_the_same_in_both_kinds_of_clusters(
+    enabled: tuple[OperatorName, ...],
+) -> None:
+    config = {"operators": {"enabled": list(enabled)}}
+    plugins = Plugins([OPERATORS[name] for name in enabled])
+    assert rights(render(MINIMAL, config=config)) == rights(manifests("flyte", plugins=plugins))
+    executing = render(mode="execution", config=config)
+    assert (
+        rights(executing) == rights(execution_cluster("flyte", plugins)) > rights(execution_cluster("flyte", Plugins()))
+    )
+
+
+def test_a_rule_that_two_operators_need_is_rendered_once() -> None:
+    rules = only(render(MINIMAL, config={"operators": {"enabled": ["ray", "ray"]}}), "ClusterRole")["rules"]
+    assert [rule for place, rule in enumerate(rules) if rule in rules[:place]] == []
 
 
 @pytest.mark.needs("kubectl")

@@ -56,3 +56,16 @@ def test_what_is_between_a_job_and_its_pods_may_be_read_and_no_more() -> None:
     assert verbs.pop(("ray.io", "rayclusters")) == ["get"]
     full = ["get", "list", "watch", "create", "delete"]
     assert verbs == {("ray.io", "rayjobs"): full, ("batch", "jobs"): full}
+
+
+def test_the_table_of_security_names_each_right() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    (table,) = re.findall(r"^\| to \| it needs \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    named = {
+        (one.resource, verb)
+        for verbs, text in re.findall(r"`([a-z ]+)` on ([^`|]+)", table)
+        for one in RULES
+        for verb in verbs.split()
+        if re.search(rf"\b{one.resource}(?![\w/])", text)
+    }
+    assert {(one.resource, verb) for one in RULES for verb in one.verbs} == named

@@ -68,6 +68,16 @@ annotations:
 {{- toYaml $rules -}}
 {{- end -}}
 
+{{/* The rules of files/rules.yaml for what the operators of config.operators.enabled make, without repetitions. */}}
+{{- define "propeller.operatorRules" -}}
+{{- $all := index ($.Files.Get "files/rules.yaml" | fromYaml) "operators" -}}
+{{- $rules := list -}}
+{{- range dig "operators" "enabled" list .Values.config -}}
+{{- $rules = concat $rules (index $all .) -}}
+{{- end -}}
+{{- with uniq $rules -}}{{- toYaml . -}}{{- end -}}
+{{- end -}}
+
 {{/* The parts that the settings need, as JSON. */}}
 {{- define "propeller.parts" -}}
 {{- $config := .Values.config -}}
