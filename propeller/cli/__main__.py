@@ -26,7 +26,7 @@ from propeller.redaction import redact
 from propeller.telemetry import configure_logs
 
 _COMMANDS = {
-    "run": ("propeller.cli.commands._run", "Run a flytekit workflow or task, here or on a cluster."),
+    "run": ("propeller.cli.commands._run", "Run a flytekit workflow or task on this machine, without a cluster."),
     "controller": ("propeller.cli.commands._controller", "Run the controller against a cluster."),
     "compile": ("propeller.cli.commands._compile", "Compile a flytekit file to FlyteWorkflow resources."),
     "register": ("propeller.cli.commands._register", "Register tasks, workflows and launch plans of flytekit files."),

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from propeller.cli._exit_codes import SUCCEEDED, exit_code
 from propeller.cli._output import say
+from propeller.cli.commands._options import Commands
 from propeller.dataloader import (
     PROGRAM_FAILED,
     Download,
@@ -50,7 +51,7 @@ _FORMS = {
 }
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Move a raw container's inputs and outputs between object store and files. The controller starts it in the
     containers that it adds to the pod of a ContainerTask (docs/raw-containers.md).
@@ -91,7 +92,14 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command()
 @click.option("--from-remote", "inputs", default="", help="URI of inputs.pb; none without.")
-@click.option("--to-local-dir", "directory", type=click.Path(path_type=Path), default=Path(_DEFAULTS.input_path))
+@click.option(
+    "--to-local-dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(_DEFAULTS.input_path),
+    show_default=True,
+    help="Where the files are written.",
+)
 @click.option(
     "--format",
     "form",
@@ -114,7 +122,14 @@ def download(inputs: str, directory: Path, form: str, marks: Path | None, timeou
 
 
 @command.command()
-@click.option("--from-local-dir", "directory", type=click.Path(path_type=Path), default=Path(_DEFAULTS.output_path))
+@click.option(
+    "--from-local-dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(_DEFAULTS.output_path),
+    show_default=True,
+    help="Where the program has written its files.",
+)
 @click.option("--to-output-prefix", "prefix", required=True, help="URI below which outputs.pb or error.pb is written.")
 @click.option("--to-raw-output", "raw", required=True, help="URI below which files are uploaded.")
 @click.option("--interface", required=True, help="flyteidl.core.VariableMap of the outputs, in base64.")

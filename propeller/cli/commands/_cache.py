@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import F, cluster_options
+from propeller.cli.commands._options import Commands, F, cluster_options, output_option, project_options
 
 
 def _options(function: F) -> F:
     for option in (
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        output_option,
         click.option("--config", default=None, metavar="FILE", help="Settings; they say where the cache is."),
         click.option(
             "--prefix",
@@ -24,16 +24,10 @@ def _options(function: F) -> F:
     return function
 
 
-def _of_task(function: F) -> F:
-    for option in (
-        click.option("--domain", default="development", show_default=True),
-        click.option("--project", default="flytesnacks", show_default=True),
-    ):
-        function = option(function)
-    return function
+_of_task = project_options("the task")
 
 
-@click.group("cache")
+@click.group("cache", cls=Commands)
 def command() -> None:
     """Outputs of tasks that are kept for later executions (docs/caching.md).
 

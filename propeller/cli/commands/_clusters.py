@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import cluster_options, output_option
 
 
 @click.command("clusters")
@@ -16,7 +16,7 @@ from propeller.cli.commands._options import cluster_options
     "--deadline", default=5.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of a probe."
 )
 @cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def command(**given: Any) -> Any:
     """Show the clusters of TABLE: state, health, what they have of their capacity, and whether they answer.

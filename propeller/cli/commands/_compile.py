@@ -8,7 +8,7 @@ import click
 
 from propeller.cli._inputs import TakesInputs
 from propeller.cli._versioned import Versioned
-from propeller.cli.commands._options import reading_options
+from propeller.cli.commands._options import project_options, reading_options
 
 
 @click.command("compile", cls=TakesInputs)
@@ -24,15 +24,21 @@ from propeller.cli.commands._options import reading_options
     metavar="[NAME=]IMAGE",
     help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
 )
-@click.option("--project", default=Versioned().project, show_default=True)
-@click.option("--domain", default=Versioned().domain, show_default=True)
-@click.option("--version", default=Versioned().version, show_default=True)
+@project_options("the execution, and of its tasks")
+@click.option("--version", default=Versioned().version, show_default=True, help="Of the workflow and its tasks.")
 @click.option("--name", default="", metavar="NAME", help="Of the execution; default: a new random one.")
-@click.option("--namespace", default="", metavar="NS", help="Default: PROJECT-DOMAIN.")
+@click.option("--namespace", "-n", default="", metavar="NS", help="Of the execution; default: PROJECT-DOMAIN.")
 @click.option("--raw-output-prefix", default="", metavar="URI", help="Where tasks write files and data frames.")
 @click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
 @click.option("--registry", default="", metavar="URI", help="Where what FILE refers to is registered.")
-@click.option("--format", "format_", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["json", "yaml"]),
+    default="json",
+    show_default=True,
+    help="Of the resource.",
+)
 @reading_options
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> Any:

@@ -47,8 +47,14 @@ from propeller.telemetry import LOG_LEVELS, LogFormat
 )
 @click.option("--process", default="", hidden=True, help="Under a supervisor: which process this is.")
 @click.option("--report-to", type=int, default=None, hidden=True, help="Under a supervisor: its file descriptor.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
-@click.option("--log-format", type=click.Choice([str(f) for f in LogFormat]), default="human", show_default=True)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True, help="What is logged.")
+@click.option(
+    "--log-format",
+    type=click.Choice([str(f) for f in LogFormat]),
+    default="human",
+    show_default=True,
+    help="A line of text or of JSON for each record.",
+)
 def command(**given: Any) -> Any:
     """Run every FlyteWorkflow of a cluster, until SIGTERM or Ctrl-C.
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from propeller.cli.commands._limits import MAX_LINES
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import cluster_options, output_option
 
 
 @click.command("get")
@@ -32,7 +32,7 @@ from propeller.cli.commands._options import cluster_options
 @click.option(
     "--last", type=click.FloatRange(min=1), default=None, help="Seconds of metrics; default: since the job began."
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option(
     "--config", default=None, metavar="FILE", help="Settings: how the object store is reached, and where logs are."
 )

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import cluster_options, output_option
 
 
 @click.command("lineage")
 @click.argument("uri")
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Of the execution; default: all.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings; they say how the object store is reached.")
 def command(**given: Any) -> Any:
     """Say which execution, node and task version an output comes from, and with which inputs it was made.

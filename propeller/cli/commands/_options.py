@@ -7,7 +7,24 @@ from typing import Any, TypeVar
 
 import click
 
+from propeller.cli._versioned import Versioned
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """A group whose help has the whole first sentence of each command, over as many lines as it takes."""
+
+    group_class = type  # groups within it are as it is
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit=MAX_SENTENCE)) for name, one in named if one])
+
+
+MAX_SENTENCE = 500
+"""Characters of a command's first sentence: none is as long."""
 
 
 def _added(function: F, *options: Callable[[F], F]) -> F:
@@ -50,12 +67,35 @@ def reading_options(function: F) -> F:
     )
 
 
+def output_option(function: F) -> F:
+    """Add `--output text|json`."""
+    return _added(
+        function,
+        click.option(
+            "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+        ),
+    )
+
+
+def project_options(of: str) -> Callable[[F], F]:
+    """Make a decorator that adds `--project` and `--domain` `of` something, with flytekit's defaults."""
+
+    def added(function: F) -> F:
+        return _added(
+            function,
+            click.option("--domain", default=Versioned().domain, show_default=True, help=f"Domain of {of}."),
+            click.option("--project", default=Versioned().project, show_default=True, help=f"Project of {of}."),
+        )
+
+    return added
+
+
 def answer_options(function: F) -> F:
     """Add the options of `signal` and `approve`."""
     return _added(
         function,
         click.option("--config", default=None, metavar="FILE", help="Settings; needed if statuses are in the store."),
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        output_option,
         click.option("--namespace", "-n", default=None, help="Default: the context's."),
         cluster_options,
     )
@@ -65,7 +105,7 @@ def rerun_options(function: F) -> F:
     """Add EXECUTION and the options of `recover` and `relaunch`."""
     return _added(
         function,
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        output_option,
         click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs."),
         click.option("--name", default="", help="Of the new execution; default: a random one."),
         click.option("--namespace", "-n", default=None, help="Default: the context's."),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import cluster_options, output_option
 
 
 @click.command("queue")
@@ -20,7 +20,7 @@ from propeller.cli.commands._options import cluster_options
 @click.option(
     "--interval", default=2.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of --watch."
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option(
     "--url",
     default="",

@@ -7,22 +7,21 @@ from typing import Any
 import click
 
 from propeller.cli._versioned import Versioned
-from propeller.cli.commands._options import reading_options
+from propeller.cli.commands._options import output_option, project_options, reading_options
 
 
 @click.command("register")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--registry", required=True, metavar="URI", help="file:///... or s3://bucket/prefix.")
-@click.option("--project", default=Versioned().project, show_default=True)
-@click.option("--domain", default=Versioned().domain, show_default=True)
-@click.option("--version", default=Versioned().version, show_default=True)
+@project_options("what is registered")
+@click.option("--version", default=Versioned().version, show_default=True, help="Under which it is registered.")
 @click.option(
     "--image",
     multiple=True,
     metavar="[NAME=]IMAGE",
     help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @reading_options
 def command(**given: Any) -> Any:
     """Register tasks, workflows and launch plans of flytekit FILEs, compiled.

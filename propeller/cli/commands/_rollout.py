@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import F, cluster_options
+from propeller.cli.commands._options import Commands, F, cluster_options, output_option
 
 
 def _options(function: F) -> F:
@@ -16,7 +16,7 @@ def _options(function: F) -> F:
     return cluster_options(config(function))
 
 
-@click.group("rollout")
+@click.group("rollout", cls=Commands)
 def command() -> None:
     """Let a new version of the controller, or of its settings, take the work step by step.
 
@@ -60,7 +60,7 @@ def start(**given: Any) -> Any:
 
 
 @command.command("status")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--wait", is_flag=True, help="Until it is over; exit code 3 if it was rolled back.")
 @_options
 def status(**given: Any) -> Any:

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import Commands, cluster_options, output_option
 
 
-@click.group("routes")
+@click.group("routes", cls=Commands)
 def command() -> None:
     """Say which cluster executions go to, and why; check a routing table before it is in force (docs/routing.md).
 
@@ -25,10 +25,10 @@ def command() -> None:
 
 @command.command("explain")
 @click.argument("table")
-@click.option("--project", default="")
-@click.option("--domain", default="")
+@click.option("--project", default="", metavar="NAME", help="Of the execution.")
+@click.option("--domain", default="", metavar="NAME", help="Of the execution.")
 @click.option("--workflow", default="", metavar="NAME", help="Such as flows.train.wf.")
-@click.option("--launch-plan", default="", metavar="NAME")
+@click.option("--launch-plan", default="", metavar="NAME", help="That started the execution.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the execution.")
 @click.option("--task-label", "task_labels", multiple=True, metavar="KEY=VALUE", help="Place a task with this label.")
 @click.option("--task-type", default="", metavar="TYPE", help="Place a task: such as python-task or pytorch.")
@@ -50,7 +50,7 @@ def command() -> None:
 @click.option("--down", multiple=True, metavar="CLUSTER", help="As if this cluster were unhealthy; may be repeated.")
 @click.option("--all-rules", is_flag=True, help="Also those after the rule that decides.")
 @cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def explain(**given: Any) -> Any:
     """Explain where TABLE sends an execution or a task: each rule with why it does not match, and the clusters with
@@ -72,7 +72,7 @@ def explain(**given: Any) -> Any:
 @click.argument("table")
 @click.argument("expectations", required=False, default="")
 @cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def check(**given: Any) -> Any:
     """Check TABLE: by itself, and against a file of EXPECTATIONS if there is one.
@@ -110,7 +110,7 @@ def check(**given: Any) -> Any:
 )
 @click.option("--down", multiple=True, metavar="CLUSTER", help="As if this cluster were unhealthy; may be repeated.")
 @cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def simulate(**given: Any) -> Any:
     """Say how many running executions would move if table NEW took the place of OLD, and what each cluster would have.

@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
+from propeller.cli.commands._options import output_option
+
 
 @click.command("settings")
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 def command(**given: Any) -> Any:
     """Print what is in force for commands that are given this --config and run in this environment.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import cluster_options, output_option
 
 
 @click.command("status")
@@ -14,7 +14,7 @@ from propeller.cli.commands._options import cluster_options
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Default: the context's.")
 @click.option("--watch", "-w", is_flag=True, help="Follow it until it has ended.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--full-traceback", is_flag=True, help="Show flytekit's frames of a failed task too.")
 @click.option("--config", default=None, metavar="FILE", help="Settings; needed where statuses are in the object store.")
 def command(**given: Any) -> Any:

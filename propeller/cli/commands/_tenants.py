@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import Commands, cluster_options, output_option
 
 
-@click.group("tenants")
+@click.group("tenants", cls=Commands)
 def command() -> None:
     """Limits of projects and their domains, and their namespaces, quotas and accounts.
 
@@ -52,7 +52,7 @@ def set_limits(**given: Any) -> Any:
 
 @command.command("list")
 @cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def list_tenants(**given: Any) -> Any:
     """List the tenants of all FairQueues: weights and limits, and what they hold and wait for now."""
@@ -68,7 +68,7 @@ def list_tenants(**given: Any) -> Any:
 @click.option("--prune-namespaces", is_flag=True, help="Delete such namespaces, with all that is in them.")
 @click.option("--cluster", "only", multiple=True, metavar="NAME", help="Only this cluster; may be given again.")
 @click.option("--watch", "-w", is_flag=True, help="Go on, a round each interval, while holding the lease.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def sync(**given: Any) -> Any:
     """Make each cluster have what the templates of FILE mean for each project and domain.

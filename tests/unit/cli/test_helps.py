@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
 
-from propeller.cli.__main__ import _COMMANDS
+from propeller.cli.__main__ import _COMMANDS, cli
 from propeller.cli.commands._install import command as install
 from propeller.cli.commands._limits import MAX_SHARDS
 from propeller.config import LeaseOptions
@@ -67,3 +68,37 @@ def test_the_namespace_that_help_of_install_names_is_the_leases() -> None:
 
 def test_the_most_shards_that_help_of_controller_names_are_the_shard_keys() -> None:
     assert MAX_SHARDS == SHARD_KEYS
+
+
+def commands(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    """The command and all within it, each with its context."""
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from commands(inner, click.Context(inner, info_name=name, parent=context))
+
+
+ALL = list(commands(cli, click.Context(cli, info_name="propeller")))
+
+
+@pytest.mark.parametrize(("command", "context"), ALL, ids=[context.command_path for _, context in ALL])
+def test_help_says_what_each_option_is_for_and_no_sentence_is_cut_off(
+    command: click.Command, context: click.Context
+) -> None:
+    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+    assert [one.opts for one in options if not one.help] == []
+    _usage, _, text = command.get_help(context).partition("\n\n")
+    assert [line for line in text.splitlines() if line.endswith("...")] == []
+
+
+def test_each_command_that_has_a_namespace_of_an_execution_takes_it_as_n() -> None:
+    taken = {
+        context.command_path: one.opts
+        for command, context in ALL
+        for one in command.params
+        if "--namespace" in one.opts and context.info_name != "install"  # of the account, as in helm install
+    }
+    assert len(taken) > 8
+    assert [path for path, names in taken.items() if "-n" not in names] == []
