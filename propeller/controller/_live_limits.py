@@ -58,11 +58,11 @@ def _store_of(settings: Settings) -> RedisOptions:
 
 
 def _refuse_pools(options: ResourceOptions) -> None:
-    """Processes that divide the workflows and count in their own memory cannot keep a pool."""
+    """Processes that divide the workflows and count in their own memory cannot keep a pool. Raises Invalid."""
     if options.pools:
         raise Invalid(
-            "the controllers divide the workflows (shards.count), and cannot keep a pool in the memory of each: set "
-            "redis.url in their settings"
+            f"pool {options.pools[0].name!r}: the controllers divide the workflows (shards.count), and cannot keep a "
+            "pool in the memory of each: set redis.url in their settings"
         )
 
 
@@ -107,7 +107,8 @@ class LiveLimits:
                 resources,
                 settings.informers,
                 clock,
-                apply=_refuse_pools if per_process else self.tokens.configure,
+                apply=self.tokens.configure,
+                check=_refuse_pools if per_process else None,
                 usage=self.tokens.report_for_all if namespace is None else None,
                 refused=self._refused,
             )

@@ -25,7 +25,7 @@ from propeller.beside import beside
 from propeller.clock import Clock, rfc3339
 from propeller.errors import Invalid
 from propeller.fairqueues._kind import FAIR_QUEUES, FairQueue
-from propeller.fairqueues._merge import Accepted, Verdict, merge
+from propeller.fairqueues._merge import Accepted, Check, Verdict, merge
 from propeller.fairqueues._report import conditions, usage_status
 from propeller.informers import Change, Informer, InformerOptions, InformerWhenServed
 from propeller.kube import Client
@@ -39,7 +39,8 @@ MANAGER = "propeller-fairqueue-status"
 
 
 class FairQueues:
-    """See the module's text. `apply` is called with the limits that are to be in force; `usage` returns what is held,
+    """See the module's text. `apply` is called with the limits that are to be in force; `check` raises Invalid for
+    limits that cannot be in force here, and refuses the FairQueue that asks for them; `usage` returns what is held,
     or None while another process writes statuses; `refused` is called for a FairQueue that is refused anew. Without
     `usage` no status is written.
     """
@@ -52,12 +53,14 @@ class FairQueues:
         clock: Clock,
         *,
         apply: Callable[[ResourceOptions], None],
+        check: Check | None = None,
         usage: Callable[[], Usage | None] | None = None,
         refused: Callable[[FairQueue, Invalid], None] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._apply = apply
+        self._check = check
         self._usage = usage
         self._refused = refused
         self._informer: Informer[FairQueue] | None = None
@@ -95,7 +98,7 @@ class FairQueues:
         assert self._informer is not None
         self._is_due = False
         queues = tuple(self._informer.store)
-        merged = merge(self._settings, queues, self._accepted)
+        merged = merge(self._settings, queues, self._accepted, self._check)
         self._accepted = {uid: found.accepted for uid, found in merged.verdicts.items() if found.accepted is not None}
         for queue in queues:
             self._tell(queue, self._verdicts.get(queue.metadata.uid), merged.verdicts[queue.metadata.uid])

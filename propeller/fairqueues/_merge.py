@@ -15,7 +15,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -56,10 +56,18 @@ class Collision(Invalid):
     """Two FairQueues say different things of one pool or tenant."""
 
 
-def merge(settings: ResourceOptions, queues: Iterable[FairQueue], before: Mapping[str, Accepted]) -> Merged:
-    """The limits in force. `before` has by uid what was accepted of FairQueues; of others their status says it."""
+Check = Callable[[ResourceOptions], None]
+"""Raises Invalid for limits that cannot be in force here, although they do not contradict each other."""
+
+
+def merge(
+    settings: ResourceOptions, queues: Iterable[FairQueue], before: Mapping[str, Accepted], check: Check | None = None
+) -> Merged:
+    """The limits in force. `before` has by uid what was accepted of FairQueues; of others their status says it. A
+    FairQueue whose limits fail the `check` is refused.
+    """
     ordered = sorted(queues, key=lambda queue: queue.age)
-    trial = _Trial(settings)
+    trial = _Trial(settings, check)
     for queue in ordered:
         earlier = before.get(queue.metadata.uid) or _from_status(queue)
         if earlier is not None:
@@ -83,8 +91,9 @@ def merge(settings: ResourceOptions, queues: Iterable[FairQueue], before: Mappin
 class _Trial:
     """Which specs can be in force beside each other."""
 
-    def __init__(self, settings: ResourceOptions) -> None:
+    def __init__(self, settings: ResourceOptions, check: Check | None) -> None:
         self._settings = settings
+        self._check = check
         self.accepted: dict[str, Accepted] = {}
 
     def has(self, queue: FairQueue) -> bool:
@@ -104,7 +113,10 @@ class _Trial:
         """Accept a spec in the place of that FairQueue's earlier one, or return why not."""
         others = [(other, found.declares) for other, found in self.accepted.items() if other != name]
         try:
-            check_options(_together(self._settings, [*others, (name, new.declares)]))
+            together = _together(self._settings, [*others, (name, new.declares)])
+            check_options(together)
+            if self._check is not None:
+                self._check(together)
         except Invalid as error:
             return error
         self.accepted[name] = new

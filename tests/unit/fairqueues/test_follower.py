@@ -15,7 +15,7 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import Invalid, NotFound, Unavailable
-from propeller.fairqueues import FAIR_QUEUES, RAW_FAIR_QUEUES, FairQueue, FairQueues, fair_queue_crd
+from propeller.fairqueues import FAIR_QUEUES, RAW_FAIR_QUEUES, Check, FairQueue, FairQueues, fair_queue_crd
 from propeller.informers import InformerOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Request, Response
 from propeller.resourcemgr import Pool, PoolUsage, ResourceOptions, TenantUsage, Usage
@@ -60,7 +60,9 @@ class Scene:
     """None while another process writes statuses."""
 
     @asynccontextmanager
-    async def following(self, settings: ResourceOptions = SETTINGS, *, writes: bool = True) -> AsyncIterator[None]:
+    async def following(
+        self, settings: ResourceOptions = SETTINGS, *, writes: bool = True, check: Check | None = None
+    ) -> AsyncIterator[None]:
         clock = LoopClock()
         follower = FairQueues(
             Client(self.server.transport(interceptor=self.link), clock=clock),
@@ -68,6 +70,7 @@ class Scene:
             InformerOptions(),
             clock,
             apply=self.applied.append,
+            check=check,
             usage=(lambda: self.usage) if writes else None,
             refused=self._refused,
         )
@@ -156,6 +159,28 @@ async def test_a_spec_that_is_wrong_changes_nothing_and_its_condition_says_why(
         assert scene.capacities == {"all": 100, "hive": 7}
         assert (await scene.ready("a"))["status"] == "True"
         assert (await scene.status("a"))["accepted"]["spec"]["pools"] == [{"name": "hive", "capacity": 7}]
+
+
+async def test_limits_that_cannot_be_in_force_here_are_refused_also_if_they_were_accepted_elsewhere(
+    scene: Scene,
+) -> None:
+    def check(options: ResourceOptions) -> None:
+        if any(pool.name == "hive" for pool in options.pools):
+            raise Invalid("no hive here")
+
+    await scene.install()
+    async with scene.following():
+        await scene.create("a", pools(hive=8))
+    async with scene.following(check=check):
+        await scene.create("b", pools(other=1))
+        assert scene.capacities == {"all": 100, "other": 1}
+        assert (await scene.ready("b"))["status"] == "True"
+        condition = await scene.ready("a")
+        assert condition["status"] == "False"
+        assert "no hive here" in condition["message"]
+        assert scene.refused == [("a", "no hive here")]
+        await scene.change("a", pools(third=1))
+        assert scene.capacities == {"all": 100, "other": 1, "third": 1}
 
 
 async def test_two_that_declare_one_pool_are_both_told(scene: Scene) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from propeller.handlers.plugins import Plugins, load_plugins
-from propeller.manifests import manifests
+from propeller.manifests import RULES, manifests
 from tests.unit.controller.things import plugins
 
 
