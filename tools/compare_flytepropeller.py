@@ -56,8 +56,6 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="peers-") as directory:
         home = options.keep or Path(directory)
-        for part in ("resources", "kube"):
-            (home / part).mkdir(parents=True)
         return asyncio.run(compare(home, options.only, show_meant=options.all, record=options.record))
 
 

@@ -5,9 +5,11 @@ its connector service was asked, and how they have ended.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,11 +21,13 @@ import botocore.config
 import botocore.session
 import msgspec
 import yaml
-from flyteidl.core import literals_pb2
+from flyteidl.admin import task_pb2, workflow_pb2
+from flyteidl.core import identifier_pb2, literals_pb2
 from google.protobuf import json_format
 
 from loadtest._go_peers import built
 from loadtest._scenarios import install
+from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import NotFound
 from propeller.kube import NAMESPACES, Client, connect
@@ -31,31 +35,57 @@ from propeller.testing import KubeApiserver, S3Server, run_kube_apiserver, run_s
 from propeller.testing._processes import ServerProcess, free_ports
 from tests.connector_peers.differences import Ended, Run
 from tests.connector_peers.recorder import Recorder
+from tests.e2e.test_pods import KUBERNETES
 
 ROOT = Path(__file__).parents[2]
-FLOWS = ROOT / "tests" / "connector_peers" / "flows.py"
 THEIRS, OURS = "FlytePropeller", "propeller"
 NAMESPACE = "peers-development"
+PARTS = {"inner"}
+"""Workflows that run only within others."""
+
 DELETED = "is_deleted"
 """The workflow that is deleted while its job runs."""
 
 SECONDS = 240.0
 """Within which all have ended with either; FlytePropeller looks at a job every 5 seconds at best."""
 
+_DIRECTORY = re.compile(r"(peers-development-[a-z-]+)-[0-9a-f]{8}(?=/)")
+"""An execution's, which ours ends in characters of its uid."""
+_ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
+
 FINAL = {3, 5, 6}
 """Phases of a workflow: succeeded, failed, aborted."""
 
 
 def compiled(only: str, directory: Path) -> dict[str, dict[str, Any]]:
-    """Return the resource of each workflow, as FlyteAdmin would complete it, by the workflow's name."""
-    command = [sys.executable, "-m", "propeller.cli", "compile", str(FLOWS), "--out", str(directory)]
-    command += ["--project", "peers", "--python", sys.executable]
-    environment = os.environ | {"FLYTE_INTERNAL_IMAGE": "unused:1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} fails:\n{done.stdout}{done.stderr}")
-    resources = {path.name.split(".")[-2]: json.loads(path.read_bytes()) for path in directory.glob("*.json")}
-    return {name: _completed(resource, name) for name, resource in resources.items() if only in name}
+    """Return the resource of each workflow, as FlyteAdmin would complete it, by the workflow's name. `directory` takes
+    what flytekit needs beside its own package.
+    """
+    for name, text in KUBERNETES.items():
+        (directory / "kubernetes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / "kubernetes" / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.connector_peers.serialize"],
+        env=os.environ | {"FLYTE_INTERNAL_IMAGE": "unused:1", "PYTHONPATH": f"{directory}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    return {name: _completed(_resource(found[name]), name) for name in found if only in name and name not in PARTS}
+
+
+def _resource(serialized: dict[str, Any]) -> dict[str, Any]:
+    spec = workflow_pb2.WorkflowSpec.FromString(base64.b64decode(serialized["workflow"]))
+    tasks = [task_pb2.TaskSpec.FromString(base64.b64decode(text)).template for text in serialized["tasks"]]
+    inputs = {
+        name: literals_pb2.Literal.FromString(base64.b64decode(text)) for name, text in serialized["inputs"].items()
+    }
+    closure = compile_workflow(spec.template, spec.sub_workflows, [compile_task(task) for task in tasks])
+    identity = identifier_pb2.WorkflowExecutionIdentifier(project="peers", domain="development", name="peer")
+    resource = build_resource(closure, literals_pb2.LiteralMap(literals=inputs), identity, NAMESPACE)
+    return resource | {"kind": FLYTE_WORKFLOWS.kind}
 
 
 def _completed(resource: dict[str, Any], workflow: str) -> dict[str, Any]:
@@ -187,11 +217,9 @@ class Bench:
         return self._portable(Run(recorder.calls, ends))
 
     def _portable(self, run: Run) -> Run:
-        """What a run has seen, without what is another one on each machine."""
-        data = msgspec.json.encode(run)
-        return msgspec.json.decode(
-            data.replace(self._bucket.encode(), b"BUCKET").replace(self._s3.url.encode(), b"http://s3"), type=Run
-        )
+        """What a run has seen, without what is another one each time."""
+        text = msgspec.json.encode(run).decode().replace(self._bucket, "BUCKET").replace(self._s3.url, "http://s3")
+        return msgspec.json.decode(_DIRECTORY.sub(r"\1", _ADDRESS.sub("SERVICE", text)), type=Run)
 
     @contextlib.contextmanager
     def _controller(self, who: str, endpoint: str) -> Iterator[None]:
@@ -245,10 +273,11 @@ class Bench:
     def _ended(self, name: str, status: dict[str, Any]) -> Ended:
         error = status.get("error") or {}
         directory = self._s3.directory / self._bucket / "metadata"
-        where = f"*{self._resources[name]['metadata']['name']}/end-node/data/0/outputs.pb"
+        execution = f"peers-development-{self._resources[name]['metadata']['name']}"
         outputs = [
             json_format.MessageToDict(literals_pb2.LiteralMap.FromString(path.read_bytes()))
-            for path in directory.glob(where)
+            for where in (execution, f"{execution}-????????")
+            for path in directory.glob(f"{where}/end-node/data/0/outputs.pb")
         ]
         return Ended(status["phase"], error, outputs[0] if outputs else {})
 
@@ -258,8 +287,8 @@ class Bench:
             name = resource["metadata"]["name"]
             with contextlib.suppress(NotFound):
                 found = await self._client.get(FLYTE_WORKFLOWS, name, NAMESPACE)
-                found["metadata"].pop("finalizers", None)
-                await self._client.update(FLYTE_WORKFLOWS, found, NAMESPACE)
+                released = found | {"metadata": found["metadata"] | {"finalizers": []}}
+                await self._client.update(FLYTE_WORKFLOWS, found, released)
                 await self._client.delete(FLYTE_WORKFLOWS, name, NAMESPACE)
         await asyncio.to_thread(self._remove_objects)
 
@@ -271,6 +300,8 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def bench(home: Path, only: str) -> AsyncIterator[tuple[Bench, list[str]]]:
+    for part in ("resources", "kube"):
+        (home / part).mkdir(parents=True)
     resources = compiled(only, home / "resources")
     with run_kube_apiserver(home / "kube") as server, run_s3_server(home / "s3") as s3:
         bucket = s3.bucket()
