@@ -95,6 +95,8 @@ def _completed(resource: dict[str, Any], workflow: str) -> dict[str, Any]:
     config = resource["executionConfig"] | {"EnvironmentVariables": {"STAGE": "test"}}
     if workflow in {"pod", "sensing"}:
         config["Interruptible"] = True
+    amounts = {"CPU": "500m", "Memory": "500Mi"}
+    config["TaskResources"] = {"Requests": amounts, "Limits": {"CPU": "8", "Memory": "16Gi"}}
     run_as = {
         "k8s_service_account": "runner",
         "execution_identity": "ada",
@@ -108,6 +110,7 @@ def _completed(resource: dict[str, Any], workflow: str) -> dict[str, Any]:
         "serviceAccountName": "runner",
         "securityContext": {"run_as": run_as},
         "executionConfig": config,
+        "workflowMeta": {"eventVersion": 2},
     }
 
 
@@ -249,7 +252,8 @@ class Bench:
 
     async def _statuses(self, recorder: Recorder) -> dict[str, dict[str, Any]]:
         """Return each workflow's status once all have ended; what has not by then is left out."""
-        until, found, deleting = time.monotonic() + SECONDS, {}, False
+        found: dict[str, dict[str, Any]] = {}
+        until, deleting = time.monotonic() + SECONDS, False
         while time.monotonic() < until and len(found) < len(self._resources):
             await asyncio.sleep(0.5)
             for name, resource in self._resources.items():

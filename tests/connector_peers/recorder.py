@@ -27,6 +27,8 @@ MAP_VERSION = 1
 """Of flytekit's map tasks, whatever they map."""
 
 _PHASE = execution_pb2.TaskExecution
+_LAST_LOOK = 9
+"""All jobs that end have ended by then."""
 _ITEM = "FLYTE_K8S_ARRAY_INDEX"
 
 Put = Callable[[str, bytes], Awaitable[None]]
@@ -127,7 +129,7 @@ class Recorder:
         mode, attempt = job.split("/")[-1], int(job.split("/")[-2])
         if mode == "refused":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such table")
-        resource = self._resource(mode, attempt, _value_of(request.inputs), 2)
+        resource = self._resource(mode, attempt, _value_of(request.inputs), _LAST_LOOK)
         header = agent_pb2.ExecuteTaskSyncResponseHeader(resource=resource)
         return bytes(agent_pb2.ExecuteTaskSyncResponse(header=header).SerializeToString())
 
@@ -145,7 +147,7 @@ class Recorder:
 
         if mode == "pending" and looks <= 3:
             return resource((_PHASE.INITIALIZING, _PHASE.QUEUED, _PHASE.WAITING_FOR_RESOURCES)[looks - 1], "it waits")
-        if mode == "forever" or looks == 1:
+        if mode == "forever" or looks == 1 or (mode == "fail" and looks <= 3):  # what runs beside is looked at before
             return resource(_PHASE.RUNNING, "it runs")
         if mode in {"file", "empty"}:
             return resource(_PHASE.SUCCEEDED, "done")
@@ -169,10 +171,11 @@ class Recorder:
 
 
 def _job_of(template: tasks_pb2.TaskTemplate, metadata: agent_pb2.TaskExecutionMetadata) -> str:
+    """Of a node within another one by its own id alone: FlytePropeller says no more."""
     identity = metadata.task_execution_id
     node, mode = identity.node_execution_id, _mode_of(template)
     item = metadata.environment_variables.get(_ITEM, "")
-    return "/".join((node.execution_id.name, node.node_id, item, str(identity.retry_attempt), mode))
+    return "/".join((node.execution_id.name, node.node_id.rpartition("-")[2], item, str(identity.retry_attempt), mode))
 
 
 def _mode_of(template: tasks_pb2.TaskTemplate) -> str:

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from propeller.connectors import Category, Channel, Directory, Nobody, Service, Unknown
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, NotFound, Unavailable
-from propeller.handlers.plugins._metadata import attempt_metadata, is_interruptible
+from propeller.handlers.plugins._metadata import IDENTITY_LABEL, attempt_metadata, is_interruptible, without_own
 from propeller.handlers.plugins._remote_plugin import JOB_ANNOTATION, JobState, RemotePlugin, RemoteTask
 from propeller.handlers.plugins.pod import connector_arguments, item_variables, pod_template, service_account
 from propeller.storage import in_thread_if_large
@@ -139,10 +139,22 @@ def _template(task: RemoteTask) -> tasks_pb2.TaskTemplate:
     if has_pod:
         pod = pod_template(task.node, task.attempt, task.inputs, task.settings)
         template.k8s_pod.pod_spec.Clear()
-        json_format.ParseDict(pod["spec"], template.k8s_pod.pod_spec)
+        json_format.ParseDict(_without_empty_lists(pod["spec"]), template.k8s_pod.pod_spec)
         return template
     template.container.args[:] = connector_arguments(task.node, task.attempt, task.inputs, task.settings)
     return template
+
+
+def _without_empty_lists(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod's spec whose containers lack the lists that are empty: to a reader that is not Kubernetes, no
+    command and an empty one may be two things.
+    """
+    containers = {
+        key: [{name: value for name, value in one.items() if value != []} for one in spec[key]]
+        for key in ("containers", "initContainers")
+        if key in spec
+    }
+    return spec | containers
 
 
 def _metadata(task: RemoteTask) -> agent_pb2.TaskExecutionMetadata:
@@ -162,8 +174,9 @@ def _metadata(task: RemoteTask) -> agent_pb2.TaskExecutionMetadata:
     metadata = agent_pb2.TaskExecutionMetadata(
         task_execution_id=identity,
         namespace=info.namespace,
-        labels=described["labels"],
-        annotations=described["annotations"] | {JOB_ANNOTATION: task.key},
+        # a job is found by its id: marks by which pods are found would only get into labels of other systems
+        labels={key: value for key, value in described["labels"].items() if key != IDENTITY_LABEL},
+        annotations=without_own(described["annotations"]) | {JOB_ANNOTATION: task.key},
         k8s_service_account=service_account(node),
         environment_variables=(info.spec.execution_config.environment_variables or {}) | item_variables(node),
         interruptible=is_interruptible(node),

@@ -40,7 +40,10 @@ EXECUTION_LABEL = "execution-id"
 """Label of every attempt's resource: informers select by it."""
 
 _OWN_PREFIX = "propeller/"
-_OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible", SHARD_LABEL})
+IDENTITY_LABEL = "execution-identity"
+"""Label of pods: who began the execution."""
+
+_OWN_LABELS = frozenset({EXECUTION_LABEL, IDENTITY_LABEL, "node-id", "task-name", "interruptible", SHARD_LABEL})
 
 _OF_EXECUTIONS = frozenset({"project", "domain", "workflow-name", "termination-status", "completed-time"})
 """Labels that each FlyteWorkflow has of its own, besides `_OWN_LABELS`."""
@@ -149,7 +152,7 @@ def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str],
     labels = info.labels | {EXECUTION_LABEL: info.labels.get(EXECUTION_LABEL, label_value(info.execution_name))}
     run_as = info.spec.security_context.run_as
     if run_as is not None and run_as.execution_identity:
-        labels["execution-identity"] = label_value(run_as.execution_identity)
+        labels[IDENTITY_LABEL] = label_value(run_as.execution_identity)
     labels = {key: value for key, value in labels.items() if not key.startswith(_OWN_PREFIX)}
     annotations = {
         key: value for key, value in others_annotations(info.annotations).items() if key not in _NOT_FOR_PODS

@@ -43,8 +43,11 @@ DECLARED = template(
 SYNC, ASYNC = True, False
 
 
-def request_of(*, is_sync: bool, declared: dict[str, Any] = DECLARED, **spec: Any) -> tuple[Any, RemoteTask]:
+def request_of(
+    *, is_sync: bool, declared: dict[str, Any] = DECLARED, inputs: Any = None, **spec: Any
+) -> tuple[Any, RemoteTask]:
     """What the service of a task is sent: a CreateTaskRequest, or the header of a sync one."""
+    given = literals(x=3) if inputs is None else inputs
     of = World(
         graph(task("n0")),
         {"t": declared},
@@ -52,9 +55,7 @@ def request_of(*, is_sync: bool, declared: dict[str, Any] = DECLARED, **spec: An
         labels={"execution-id": "run", "project": "flytesnacks", "domain": "development", "team": "blue"},
         annotations={"owner": "ada"},
     )
-    made = RemoteTask(
-        of.node("n0"), 1, Literals(literals(x=3).SerializeToString()), PodSettings(raw_output_prefix="s3://raw")
-    )
+    made = RemoteTask(of.node("n0"), 1, Literals(given.SerializeToString()), PodSettings(raw_output_prefix="s3://raw"))
     service = Answering(agent_pb2.Resource(phase="SUCCEEDED"), is_sync=is_sync)
     with_plugin(service, lambda plugin: plugin.create(made))
     return service.requests[0], made
@@ -113,6 +114,14 @@ def test_annotations_are_those_of_the_execution_and_what_identifies_the_attempt(
     annotations = dict(request.task_execution_metadata.annotations)
     assert annotations["owner"] == "ada"
     assert annotations["propeller/job"] == made.key
+
+
+def test_marks_by_which_pods_are_found_are_sent_to_nobody(sent: tuple[Any, RemoteTask]) -> None:
+    """Services turn labels and annotations into those of other systems. FlytePropeller sends the execution's."""
+    metadata = sent[0].task_execution_metadata
+    assert [name for name in metadata.annotations if name.startswith("propeller/")] == ["propeller/job"]
+    assert "execution-identity" not in metadata.labels
+    assert metadata.identity.execution_identity == "ada"
 
 
 def test_environment_variables_are_those_of_the_execution(sent: tuple[Any, RemoteTask]) -> None:
@@ -174,6 +183,38 @@ def test_a_task_with_a_pod_is_sent_as_the_pod_that_it_would_be(is_sync: bool) ->
     assert pod["restartPolicy"] == "Never"
     given = json_format.MessageToDict(made.node.graph.plan.task(made.node.spec.task).k8s_pod.pod_spec)
     assert given["containers"][0]["args"][1] == "{{.inputs.x}}"
+
+
+@pytest.mark.parametrize("is_sync", [ASYNC, SYNC])
+def test_a_container_of_a_pod_without_a_command_is_sent_without_one(is_sync: bool) -> None:
+    containers = [{"name": "main", "image": "image:1", "args": ["a"]}]
+    config = {"primary_container_name": "main"}
+    declared = template(type="trino", taskTypeVersion=2, k8sPod={"podSpec": {"containers": containers}}, config=config)
+    (main,) = json_format.MessageToDict(request_of(is_sync=is_sync, declared=declared)[0].template.k8s_pod.pod_spec)[
+        "containers"
+    ]
+    assert "command" not in main
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("$(HOME) $$(HOME) $HOME $$", "$(HOME) $$(HOME) $HOME $$"),
+        ("$(HOME) $$(HOME) $HOME $$ {{.unknown}}", "$(HOME) $$(HOME) $HOME $$ {{.unknown}}"),
+        ("$$(X) {{.inputs.x}} $({{.inputs.x}}) ${{.inputs.x}}", "$$(X) a$$b$(C) $(a$$b$(C)) $a$$b$(C)"),
+    ],
+)
+def test_dollars_of_an_argument_are_sent_as_they_are(written: str, sent: str) -> None:
+    """No Kubernetes reads it: as FlytePropeller, whether or not there is a template beside them."""
+    declared = template(type="trino", taskTypeVersion=2, container={"image": "image:1", "args": [written]})
+    request, _ = request_of(is_sync=ASYNC, declared=declared, inputs=literals(x="a$$b$(C)"))
+    assert list(request.template.container.args) == [sent]
+
+
+def test_an_argument_that_no_process_takes_is_named() -> None:
+    declared = template(type="trino", taskTypeVersion=2, container={"image": "image:1", "args": ["a", "{{.inputs.x}}"]})
+    with pytest.raises(Invalid, match=r"args\[1\] is 131072 bytes long"):
+        request_of(is_sync=ASYNC, declared=declared, inputs=literals(x="a" * 131072))
 
 
 def test_inputs_are_those_of_the_attempt() -> None:

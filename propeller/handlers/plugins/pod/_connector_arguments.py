@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from propeller.errors import Invalid
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._arguments import arguments
-from propeller.handlers.plugins.pod._template import names_in, parse, render
+from propeller.handlers.plugins.pod._template import check_argument, fill, names_in, parse
 from propeller.handlers.plugins.pod._template_variables import template_values
 from propeller.wire import ByName
 from propeller.workflow import NodeView
@@ -13,11 +14,14 @@ from propeller.workflow import NodeView
 def connector_arguments(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> list[str]:
     """Return the arguments, with inputs and Flyte's values in the place of templates. Raises Invalid."""
     task = node.graph.plan.task(node.spec.task)
-    parsed = [parse(text) for text in arguments(task.type, task.container.args)]
-    values = template_values(node, attempt, settings, names_in(parsed))
-    filled = render(parsed, values, inputs)
-    # what was filled is escaped for Kubernetes, which does not read it here
-    return [
-        text if isinstance(origin, str) else text.replace("$$", "$")
-        for origin, text in zip(parsed, filled, strict=True)
-    ]
+    texts = arguments(task.type, task.container.args)
+    values = template_values(node, attempt, settings, names_in(map(parse, texts)))
+    found = []
+    for number, text in enumerate(texts):
+        try:
+            filled = fill(text, values, inputs)
+        except Invalid as error:
+            raise Invalid(f"args[{number}]: {error}") from None
+        check_argument(f"args[{number}]", filled)  # the service gives it to a process in the end
+        found.append(filled)
+    return found

@@ -47,7 +47,7 @@ def parse(text: str) -> Text:
     for piece, match in zip(escape_between(written) if "$" in text else written, [*places, None], strict=True):
         pieces.append(piece)
         if match is not None:
-            pieces.append(Place((match["name"] or "").lower(), match["input"] or "", match[0]))
+            pieces.append(_place(match))
     return tuple(pieces)
 
 
@@ -80,6 +80,11 @@ def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName, fie
     return found
 
 
+def fill(text: str, values: Mapping[str, str], inputs: ByName) -> str:
+    """Fill templates as `render` does, in a text that Kubernetes does not read: nothing is escaped. Raises Invalid."""
+    return _TEMPLATE.sub(lambda match: _unescaped(_place(match), values, inputs), text) if "{{" in text else text
+
+
 def check_argument(where: str, text: str) -> None:
     """Raise Invalid if `text`, as Kubernetes expands it, cannot be passed to a process."""
     if "\0" in text:
@@ -97,14 +102,22 @@ def _origin(text: Text) -> str:
     return f", with input {', '.join(map(repr, names))}," if names else ""
 
 
+def _place(match: re.Match[str]) -> Place:
+    return Place((match["name"] or "").lower(), match["input"] or "", match[0])
+
+
 def _value(place: Place, values: Mapping[str, str], inputs: ByName) -> str:
+    return escape(_unescaped(place, values, inputs))
+
+
+def _unescaped(place: Place, values: Mapping[str, str], inputs: ByName) -> str:
     if not place.input:
-        return escape(values.get(place.name, place.written))
+        return values.get(place.name, place.written)
     if place.input not in inputs.literals:
         raise Invalid(
             f"template {place.written!r} names input {place.input!r}; the inputs are {sorted(inputs.literals)}"
         )
     try:
-        return escape(literal_to_text(inputs.literals[place.input]))
+        return literal_to_text(inputs.literals[place.input])
     except Invalid as error:
         raise Invalid(f"input {place.input!r}: {error}") from error
