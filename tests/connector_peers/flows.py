@@ -112,7 +112,7 @@ broken, unknown, forever = Job("broken", "broken"), Job("unknown", "unknown"), J
 flaky, exhausting = Job("flaky", "flaky", metadata=RETRIED), Job("exhausting", "exhausting", metadata=RETRIED)
 internal_once = Job("internal_once", "internal_once", metadata=RETRIED)
 coded_once = Job("coded_once", "coded_once", metadata=RETRIED)
-timed = Job("timed", "forever", metadata=TaskMetadata(timeout=datetime.timedelta(seconds=8)))
+timed = Job("timed", "forever", metadata=TaskMetadata(timeout=datetime.timedelta(seconds=30)))
 add, subtracting, sync_flaky = (
     SyncJob("add"),
     SyncJob("subtracting", "fail"),
