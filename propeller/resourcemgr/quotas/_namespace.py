@@ -16,34 +16,16 @@ Errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from propeller.errors import Invalid
 from propeller.resourcemgr._limits import Path
 from propeller.resourcemgr.quotas._count import Count
+from propeller.resourcemgr.quotas._flights import Flights
 from propeller.resourcemgr.quotas._launch import Launch, OutOfRange, Pace, QuotaWait, TooSmall
-from propeller.resourcemgr.quotas._limit_ranges import apply_limit_ranges, bounds, out_of_range
 from propeller.resourcemgr.quotas._line import Line, Needs
-from propeller.resourcemgr.quotas._quota import Quota, Refusal, is_of_every_pod, text, whole
-from propeller.resourcemgr.quotas._usage import is_best_effort, pod_usage, with_defaults
-
-_KEPT_NEEDS = 1024
-"""By kind of launch. Kinds come from strangers."""
-
-
-class _Flight:
-    """A launch that has room, until the statuses of its quotas have it."""
-
-    __slots__ = ("answered", "needs", "since", "version")
-
-    def __init__(self, needs: Needs, since: float) -> None:
-        self.needs = needs
-        """What no status has yet."""
-        self.since = since
-        """When it got its room, if nothing was sent yet; else infinite."""
-        self.answered = float("inf")
-        self.version = 0
+from propeller.resourcemgr.quotas._needs import LaunchNeeds
+from propeller.resourcemgr.quotas._quota import Quota, Refusal, is_of_every_pod, text
 
 
 class NamespaceQuotas:
@@ -58,16 +40,8 @@ class NamespaceQuotas:
         self._granted = granted
         self._pace = pace
         self._counts: dict[str, Count] = {}
-        self._limit_ranges: dict[str, Mapping[str, Any]] = {}
-        self._needs: dict[Hashable, Needs] = {}
-        self._out_of_range: dict[Hashable, str] = {}
-        """By kind of launch that no limit range will ever allow: why."""
-        self._taught: dict[Hashable, dict[tuple[str, str], int]] = {}
-        self._flights: dict[str, _Flight] = {}
-        self._seen: dict[str, _Flight] = {}
-        """Those whose object is seen, and that some status lacks."""
-        self._expires = float("inf")
-        """No flight is believed, or taken back, before."""
+        self._needs = LaunchNeeds(self._counts)
+        self._flights = Flights(self._counts, pace)
         self._line = Line(pace.max_bypass, weight_of)
         self._launches: dict[str, Launch] = {}
         """Those that wait."""
@@ -76,12 +50,12 @@ class NamespaceQuotas:
 
     def __bool__(self) -> bool:
         """Whether anything is limited."""
-        return bool(self._counts) or any(map(bounds, self._limit_ranges.values()))
+        return bool(self._counts) or self._needs.has_bounds
 
     @property
     def is_empty(self) -> bool:
         """Whether it can be forgotten."""
-        return not (self._counts or self._limit_ranges)
+        return not (self._counts or self._needs.has_limit_ranges)
 
     @property
     def waiting(self) -> int:
@@ -93,7 +67,7 @@ class NamespaceQuotas:
 
         Quotas with scopes are left out: they may not be about the next pod.
         """
-        self._expire(now)
+        self._flights.expire(now)
         for name, count in self._counts.items():
             if count.quota.spec:
                 continue
@@ -118,12 +92,8 @@ class NamespaceQuotas:
             count.observe(quota, now)
             if before.hard.keys() != quota.hard.keys() or before.spec != quota.spec:
                 self._structure_changed()
-        for name, flight in tuple(self._seen.items()):
-            if self._flights.get(name) is not flight:
-                del self._seen[name]
-            elif flight.version <= quota.version:
-                self._land(name, flight, quota.name)
-        self._expire(now)
+        self._flights.land(quota)
+        self._flights.expire(now)
         self.serve(now)
 
     def forget(self, name: str, now: float) -> None:
@@ -134,10 +104,7 @@ class NamespaceQuotas:
 
     def limit_range(self, name: str, spec: Mapping[str, Any] | None, now: float) -> None:
         """Take the spec of a limit range; None if it is gone."""
-        if spec is None:
-            self._limit_ranges.pop(name, None)
-        else:
-            self._limit_ranges[name] = spec
+        self._needs.limit_range(name, spec)
         self._structure_changed()
         self.serve(now)
 
@@ -145,19 +112,17 @@ class NamespaceQuotas:
 
     def ask(self, launch: Launch, since: float, now: float) -> QuotaWait | None:
         """Give a launch its room; if there is none, it waits, and `since` is its place. Raises TooSmall."""
-        flight = self._flights.get(launch.id)
-        if flight is not None:
-            flight.since = float("inf")
+        if self._flights.send(launch.id):
             return None
-        needs = self._needs_of(launch)
-        if self._out_of_range and (why := self._out_of_range.get(launch.kind)):
+        needs = self._needs.of(launch)
+        if why := self._needs.why_never(launch):
             raise OutOfRange(why)
         if not needs:
             self.give_up(launch.id, now)
             return None
         self._check(needs, now)
         if not self._line and self._fits(needs, now):
-            self._depart(launch.id, needs, float("inf"))
+            self._flights.begin(launch.id, needs, float("inf"))
             return None
         self._wait(launch, needs, since)
         self.serve(now, asking=launch.id)
@@ -169,50 +134,30 @@ class NamespaceQuotas:
 
     def answered(self, name: str, now: float) -> None:
         """A create was accepted, or had no answer: the statuses have it soon."""
-        if (flight := self._flights.get(name)) is not None and flight.answered > now:
-            flight.answered = now
-            self._expires = min(self._expires, now + self._pace.settle)
-            for quota, _, _ in flight.needs:
-                if (count := self._counts.get(quota)) is not None:
-                    count.refusals = 0
+        self._flights.answered(name, now)
 
     def shown(self, name: str, version: int) -> None:
         """The object is seen, with this version."""
-        flight = self._flights.get(name)
-        if flight is None or flight.version:
-            return
-        flight.version = version
-        if version:
-            self._seen[name] = flight
-        for quota, count in self._counts.items():
-            if 0 < version <= count.quota.version:
-                self._land(name, flight, quota)
+        self._flights.shown(name, version)
 
     def give_up(self, name: str, now: float) -> None:
         """Nothing was created, and the launch waits no more."""
         waited = self._line.remove(name)
         self._launches.pop(name, None)
-        if (flight := self._flights.pop(name, None)) is not None:
-            self._take_back(flight.needs)
-        if flight is not None or waited:
+        if self._flights.end(name) or waited:
             self.serve(now)
 
     def refused(self, launch: Launch, refusal: Refusal, since: float, now: float) -> QuotaWait | None:
         """The API server has refused the launch: correct the count, and have it wait. None if the quota is unknown."""
-        if (flight := self._flights.pop(launch.id, None)) is not None:
-            self._take_back(flight.needs)
+        self._flights.end(launch.id)
         count = self._counts.get(refusal.quota)
         if count is None:
             return None
         pause = min(self._pace.pause * 2.0 ** min(count.refusals, 30), self._pace.pause_cap)
         count.refusals += 1
         count.refused(refusal, now + pause)
-        if len(self._taught) >= _KEPT_NEEDS:
-            self._taught.clear()
-        known = self._taught.setdefault(launch.kind, {})
-        known |= {(refusal.quota, name): amount for name, amount in refusal.requested.items()}
-        self._needs.pop(launch.kind, None)
-        needs = self._needs_of(launch)
+        self._needs.learn(launch, refusal)
+        needs = self._needs.of(launch)
         if self._fits(needs, now) or not needs:
             count.closed_until = now + pause
         self._wait(launch, needs, since)
@@ -223,64 +168,28 @@ class NamespaceQuotas:
     def serve(self, now: float, asking: str = "") -> None:
         """Grant what has room; the one that is `asking` is not called back."""
         if self._line:
-            self._expire(now)
+            self._flights.expire(now)
         while self._line:
             waiter = self._line.next(lambda needs: self._fits(needs, now), self._can_fit, self._part)
             if waiter is None:
                 return
             del self._launches[waiter.id]
             if waiter.id == asking:
-                self._depart(waiter.id, waiter.needs, float("inf"))
+                self._flights.begin(waiter.id, waiter.needs, float("inf"))
                 continue
-            self._depart(waiter.id, waiter.needs, now)
+            self._flights.begin(waiter.id, waiter.needs, now)
             if not self._granted(waiter.id):
-                self._take_back(self._flights.pop(waiter.id).needs)
-
-    def _expire(self, now: float) -> None:
-        """Believe the statuses about launches that were answered a while ago; take back room that nobody has used."""
-        if now < self._expires:
-            return
-        self._expires = float("inf")
-        for name, flight in tuple(self._flights.items()):
-            expires = min(flight.answered + self._pace.settle, flight.since + self._pace.unused)
-            if expires <= now:
-                del self._flights[name]
-                self._take_back(flight.needs)
-            else:
-                self._expires = min(self._expires, expires)
+                self._flights.end(waiter.id)
 
     def next_wake(self, now: float) -> float | None:
         """When `serve` has to be called, though nothing happens; None if nothing waits for time to pass."""
         if not self._line:
             return None
         times = [time for count in self._counts.values() for time in count.wakes(now)]
-        times += [
-            min(flight.answered + self._pace.settle, flight.since + self._pace.unused)
-            for flight in self._flights.values()
-        ]
+        times += self._flights.ends()
         return min((time for time in times if time < float("inf")), default=None)
 
-    # counting
-
-    def _depart(self, name: str, needs: Needs, since: float) -> None:
-        self._flights[name] = _Flight(needs, since)
-        self._expires = min(self._expires, since + self._pace.unused)
-        for quota, resource, amount in needs:
-            self._counts[quota].send(resource, amount)
-
-    def _land(self, name: str, flight: _Flight, quota: str) -> None:
-        """The status of a quota has the launch."""
-        landed = tuple(need for need in flight.needs if need[0] == quota)
-        if landed:
-            self._take_back(landed)
-            flight.needs = tuple(need for need in flight.needs if need[0] != quota)
-            if not flight.needs:
-                del self._flights[name]
-
-    def _take_back(self, needs: Needs) -> None:
-        for quota, resource, amount in needs:
-            if (count := self._counts.get(quota)) is not None:
-                count.send(resource, -amount)
+    # room
 
     def _fits(self, needs: Needs, now: float) -> bool:
         return all(self._counts[quota].room(resource, now) >= amount for quota, resource, amount in needs)
@@ -318,56 +227,9 @@ class NamespaceQuotas:
                 return QuotaWait(quota, f"{used} of {hard} {resource} used, and it needs {needed}")
         return QuotaWait(needs[0][0] if needs else "", "others have waited for longer")
 
-    # what launches need
-
     def _structure_changed(self) -> None:
         """Other quotas, or other resources, are limited: what launches need has to be known anew."""
-        self._needs.clear()
-        self._out_of_range.clear()
+        self._needs.forget_all()
         for name, launch in self._launches.items():
-            self._line.add(name, self._needs_of(launch), 0.0, launch.tenant)
-        for name, flight in tuple(self._flights.items()):
-            flight.needs = tuple(need for need in flight.needs if need[0] in self._counts)
-            if not flight.needs:
-                del self._flights[name]
-
-    def _needs_of(self, launch: Launch) -> Needs:
-        found = self._needs.get(launch.kind)
-        if found is None:
-            if len(self._needs) >= _KEPT_NEEDS:
-                self._needs.clear()
-                self._out_of_range.clear()
-            found = self._needs[launch.kind] = tuple(self._computed(launch))
-        return found
-
-    def _computed(self, launch: Launch) -> Iterable[tuple[str, str, int]]:
-        used = {launch.counted_as: 1}
-        try:
-            pod = None if launch.spec is None else self._admitted(launch.spec())
-            if pod is not None:
-                if why := out_of_range(pod["spec"], self._limit_ranges):
-                    self._out_of_range[launch.kind] = why
-                used |= {name: whole(name, amount) for name, amount in pod_usage(pod).items()}
-        except Invalid:
-            return  # the API server says what is wrong with it
-        taught = self._taught.get(launch.kind, {})
-        for quota, count in sorted(self._counts.items()):
-            if pod is None and count.quota.spec:
-                continue  # a quota with scopes counts nothing but pods
-            if pod is not None and not count.quota.is_about(pod):
-                continue
-            for resource in count.quota.hard:
-                amount = max(used.get(resource, 0), taught.get((quota, resource), 0))
-                if amount:
-                    yield quota, resource, amount
-
-    def _admitted(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The pod as quotas see it: after defaults of the API server and of limit ranges."""
-        ranges = [self._limit_ranges[name] for name in sorted(self._limit_ranges)]
-        filled = {
-            field: [apply_limit_ranges(with_defaults(container), ranges) for container in spec.get(field) or ()]
-            for field in ("containers", "initContainers")
-        }
-        whole_spec = {**spec, **filled}
-        best_effort = is_best_effort(whole_spec)
-        return {"spec": whole_spec, "status": {"qosClass": "BestEffort" if best_effort else "Burstable"}}
+            self._line.add(name, self._needs.of(launch), 0.0, launch.tenant)
+        self._flights.forget_quotas()
