@@ -23,8 +23,8 @@ Made from `propeller/config` by `make settings-doc`; do not edit.
 
 Settings come from a file that `--config` names, TOML or YAML, in the sections below, and from the environment, which
 overrides the file: `PROPELLER_CHECKPOINT__MAX_LAG=5` is `max_lag` of `[checkpoint]`. Lists in the environment are
-separated by commas. What neither names keeps its default; a name that does not exist, or a value of the wrong type, is
-refused. `propeller settings` prints what is in force, and where each value comes from.
+separated by commas. What neither names keeps its default; a name that does not exist, a value of the wrong type, and a
+number that cannot work are refused. `propeller settings` prints what is in force, and where each value comes from.
 
 ```toml
 [checkpoint]

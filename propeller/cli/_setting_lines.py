@@ -27,11 +27,11 @@ def lines_of_toml(text: str) -> Lines:
     return found
 
 
-def lines_of_yaml(text: str) -> Lines:
+def lines_of_yaml(content: bytes) -> Lines:
     """Return the lines of a document that parses."""
     import yaml  # here, as few have settings in YAML
 
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = yaml.compose(content, Loader=yaml.SafeLoader)
     return {
         (section.value, field.value): field.start_mark.line + 1
         for section, fields in _pairs(root)

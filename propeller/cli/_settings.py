@@ -15,18 +15,27 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import click
 import msgspec
 
 from propeller.cli._setting_lines import lines_of_toml, lines_of_yaml
 from propeller.config import Settings
+from propeller.decoding import UNDECODABLE
 from propeller.errors import Invalid
-from propeller.redaction import place_of_yaml_error
+from propeller.redaction import place_of_yaml_error, redact
+from propeller.text import bounded
 
 PREFIX = "PROPELLER_"
 
-_SECTION = re.compile(r"at `\$\.(\w+)")
+MAX_SHOWN = 100
+"""Characters of a variable's value in a message."""
+
+MAX_REASON = 1_000
+"""Characters of why values are refused: some messages have them."""
+
+_PLACE = re.compile(r"at `\$\.(\w+)(?:\.(\w+))?")
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -68,9 +77,11 @@ def load(path: str | None, environment: Mapping[str, str]) -> Loaded:
     try:
         return Loaded(msgspec.convert(given, Settings), origins)
     except msgspec.ValidationError as error:  # of the file it was checked: values do not fit together
-        found = _SECTION.search(str(error))
-        names = sorted(name for (section, _), (name, _) in overriding.items() if found and section == found[1])
-        raise Invalid(f"{', '.join(names)} in the environment: {error}") from error
+        found = _PLACE.search(str(error))
+        section, field = found.groups() if found else ("", "")
+        inside = {of: name for (where, of), (name, _) in overriding.items() if where == section}
+        names = [inside[field]] if field in inside else sorted(inside.values())
+        raise Invalid(f"{', '.join(names)} in the environment: {bounded(str(error), MAX_REASON)}") from error
 
 
 def with_max_pods(settings: Settings, max_pods: int | None) -> Settings:
@@ -79,6 +90,14 @@ def with_max_pods(settings: Settings, max_pods: int | None) -> Settings:
         return settings
     kubelet = msgspec.structs.replace(settings.kubelet, max_pods=max_pods)
     return msgspec.structs.replace(settings, kubelet=kubelet)
+
+
+def lease_of(option: str) -> tuple[str, str]:
+    """Namespace and name of the lease that `--lease` names. Raises BadParameter."""
+    namespace, _, name = option.partition("/")
+    if not namespace or not name or "/" in name:
+        raise click.BadParameter(f"{option!r} is not NAMESPACE/NAME", param_hint="--lease")
+    return namespace, name
 
 
 def variable(section: str, field: str) -> str:
@@ -123,17 +142,23 @@ def _value(name: str, text: str, type_: Any) -> Any:
         elif origin is tuple:
             value = [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.convert(value, type_, strict=False)
-    except (msgspec.ValidationError, msgspec.DecodeError):
-        raise Invalid(f"{name}={text!r} in the environment: {_wanted(type_)}") from None
+    except UNDECODABLE:  # not chained: a table may have passwords
+        shown = "" if origin is dict else f"={bounded(redact(text), MAX_SHOWN)!r}"
+        raise Invalid(f"{name}{shown} in the environment: it takes {_wanted(type_)}") from None
 
 
 def _wanted(type_: Any) -> str:
     """Describe the expected value."""
-    if get_origin(type_) is tuple:
-        return f"it takes {_KINDS[get_args(type_)[0]]}, several separated by commas, or a list in JSON"
-    if get_origin(type_) is dict:
-        return f"it takes a table in JSON, of {_KINDS[get_args(type_)[1]]} by name"
-    return f"it takes {_KINDS.get(type_, type_)}"
+    origin, of = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, of))}"
+    if origin is tuple and (of[0] in _KINDS or get_origin(of[0]) is Literal):
+        return f"{_wanted(of[0])}, several separated by commas, or a list in JSON"
+    if origin is tuple:
+        return "a list of tables in JSON"
+    if origin is dict:
+        return f"a table in JSON, of {_KINDS[of[1]]} by name" if of[1] in _KINDS else "a table in JSON"
+    return _KINDS.get(type_, str(type_))
 
 
 def _of_file(path: str) -> tuple[dict[str, Any], dict[tuple[str, str], Origin]]:
@@ -148,11 +173,10 @@ def _of_file(path: str) -> tuple[dict[str, Any], dict[tuple[str, str], Origin]]:
     except OSError as error:
         raise Invalid(f"--config {path} cannot be read: {error.strerror}") from error
     except msgspec.ValidationError as error:
-        raise Invalid(f"--config {path}: {error}") from error
-    except msgspec.DecodeError as error:
+        raise Invalid(f"--config {path}: {bounded(str(error), MAX_REASON)}") from error
+    except UNDECODABLE as error:
         raise Invalid(f"--config {path} does not parse: {error}") from error
-    text = content.decode()
-    lines = lines_of_toml(text) if file.suffix == ".toml" else lines_of_yaml(text)
+    lines = lines_of_toml(content.decode()) if file.suffix == ".toml" else lines_of_yaml(content)
     places = {
         (section, field): Origin("file", f"{path}:{line}" if (line := lines.get((section, field))) else path)
         for section, fields in document.items()
@@ -165,6 +189,7 @@ def _yaml(content: bytes, path: str) -> Any:
     import yaml  # here, as few have settings in YAML
 
     try:
-        return yaml.safe_load(content)
+        found = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # not chained: its text quotes the file's
         raise Invalid(f"--config {path} does not parse: {place_of_yaml_error(error)}") from None
+    return {} if found is None else found  # as TOML's, a file may have comments alone

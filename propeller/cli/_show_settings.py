@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import Loaded, Origin, load
-from propeller.redaction import redact
+from propeller.redaction import MASK, is_secret_name, redact
 
 
 def show_settings(*, config: str | None, output: str) -> None:
@@ -40,7 +41,16 @@ def _lines(loaded: Loaded) -> list[str]:
 
 
 def _masked(value: Any) -> Any:
-    """A value without credentials that it must not have, such as those in a URL: output is pasted into tickets."""
+    """A value without credentials, such as those in a URL or in a variable of tasks: output is pasted into tickets."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
+    if isinstance(value, Mapping):
+        return {
+            key: MASK if isinstance(inner, str) and inner and is_secret_name(key) else _masked(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, tuple | list):
+        return [_masked(inner) for inner in value]
     return redact(value) if isinstance(value, str) else value
 
 
@@ -49,8 +59,6 @@ def _shown(origin: Origin) -> str:
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, msgspec.Struct):
-        value = msgspec.to_builtins(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, tuple | list):

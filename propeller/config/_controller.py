@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.bounds import NonNegativeFloat
 from propeller.reconcile._options import ElectionOptions
 
 
 class CheckpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an execution's status is written. Between two writes its pods are the record of its progress."""
 
-    max_lag: float = 2.0
+    max_lag: NonNegativeFloat = 2.0
     """Seconds. At most this long until a finished node is in the status, while few executions run. People watch status,
     so not much more; each write costs the API server 2-5 ms, so not much less: once a second it would be half of all
     that nodes of a second cost."""
@@ -20,10 +21,10 @@ class CheckpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     rarely. Thousands cannot be watched anyway, and the API server has better to do. Ends do not wait.
     """
 
-    longest_lag: float = 30.0
+    longest_lag: NonNegativeFloat = 30.0
     """Seconds. However many executions run, a status is not older."""
 
-    longest_wait_lag: float = 300.0
+    longest_wait_lag: NonNegativeFloat = 300.0
     """Seconds. The same of an execution that only waits: none of its pods was created yet, and no status was written.
     Thousands that wait for few slots would otherwise load the API server with as many statuses as pods; `propeller
     queue` tells at once who waits for what.
@@ -46,18 +47,18 @@ class CheckpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class ControllerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the FlyteWorkflow controller works."""
 
-    ttl: float = 23 * 3600.0
+    ttl: NonNegativeFloat = 23 * 3600.0
     """Seconds that an ended workflow stays in the cluster, with its pods; 0 for ever. FlytePropeller's 23 hours: long
     enough to look at yesterday's failures; workflows that stay fill etcd and every cache.
     """
 
-    idle: float = 300.0
+    idle: NonNegativeFloat = 300.0
     """Seconds without events after which an execution is evicted from memory; 0: never. The next event or timer loads
     it again from its plan, its status and its pods, which are cached anyway. That costs as much as loading at a start,
     so the timeout grows by one `idle` for each thousand nodes.
     """
 
-    stop_margin: float = 30.0
+    stop_margin: NonNegativeFloat = 30.0
     """Seconds beyond its grace period until a pod that is being deleted, and still exists, is taken for lost with its
     machine: until then no further attempt of its task begins. The kubelet needs some seconds more than the grace to
     kill, clean up and report.

@@ -4,7 +4,11 @@ docstrings.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from propeller.bounds import NonNegativeInt, PositiveFloat
 
 
 class RawContainerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +27,7 @@ class RawContainerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     are in memory, and the process itself has about 100 MiB.
     """
 
-    user: int = -1
+    user: Annotated[int, msgspec.Meta(ge=-1)] = -1
     """Number of the user whom both containers run as. -1: as the program's pod or container says, otherwise the
     image's own, 65532. 0 lets them read outputs that a program has closed to other users; 1337 passes by an Istio proxy
     that has not started while inputs are downloaded.
@@ -35,23 +39,23 @@ class RawContainerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     output_path: str = "/var/flyte/outputs"
     """Directory of outputs of tasks that name none. FlytePropeller's default."""
 
-    download_timeout: float = 3600.0
+    download_timeout: PositiveFloat = 3600.0
     """Seconds until all inputs are downloaded, or the attempt fails. FlytePropeller's default."""
 
-    upload_timeout: float = 3600.0
+    upload_timeout: PositiveFloat = 3600.0
     """Seconds until all outputs are uploaded after the program's end, or the attempt fails; also the pod's grace
     period, which is how long Kubernetes lets the uploader work. FlytePropeller's default.
     """
 
-    max_bytes: int = 100 * 1024**3
+    max_bytes: NonNegativeInt = 100 * 1024**3
     """Bytes of all inputs, and of all outputs. More than most nodes have; the ephemeral storage limit is nearer."""
 
-    max_files: int = 100_000
+    max_files: NonNegativeInt = 100_000
     """Files of all inputs, and of all outputs. Each costs a request to the object store."""
 
-    max_depth: int = 32
+    max_depth: NonNegativeInt = 32
     """Directories within each other in an input or output."""
 
-    max_value_bytes: int = 1024 * 1024
+    max_value_bytes: NonNegativeInt = 1024 * 1024
     """Bytes of the file of a value that is no blob (a number, a text, a struct). FlyteCopilot takes 1024; all values
     of a task go into one document, which the controller reads."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.bounds import PositiveFloat
+
 
 class InformerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How caches follow the API server."""
 
-    watch_timeout: float = 300.0
+    watch_timeout: PositiveFloat = 300.0
     """Seconds after which the server ends a watch and we resume it. client-go draws 5-10 minutes; shorter sheds load
     sooner.
     """
 
-    progress_deadline: float = 90.0
+    progress_deadline: PositiveFloat = 90.0
     """Seconds without an event or bookmark after which a stream is taken for half-open. The server sends a bookmark a
     minute.
     """
@@ -24,10 +26,10 @@ class InformerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     not know it are asked for pages all the same.
     """
 
-    backoff: float = 0.5
+    backoff: PositiveFloat = 0.5
     """Seconds before the first retry of a failed list or watch, or one that ended before its time; doubles, with
     jitter, up to `backoff_cap`, and is reset after two of those without a failure.
     """
 
-    backoff_cap: float = 30.0
+    backoff_cap: PositiveFloat = 30.0
     """Seconds. After an outage every client comes back within this time, spread out by jitter."""

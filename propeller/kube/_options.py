@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
+
 
 class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests go to one API server."""
 
-    deadline: float = 30.0
+    deadline: PositiveFloat = 30.0
     """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry."""
 
     writes_at_once: int = 32
@@ -45,21 +47,21 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     slow_creates_ratio: float = 5.0
     """See `slow_creates`. A server on another continent answers none in less than 0.3 s and is not slow."""
 
-    refused_for: float = 300.0
+    refused_for: PositiveFloat = 300.0
     """Seconds during which the API server answers every request with 401, or no credentials can be obtained, after
     which /healthz of `propeller controller` fails: the kubelet then restarts it, and it reads its credentials again.
     Tokens that are being rotated are refused for seconds.
     """
 
-    reach_deadline: float = 3.0
+    reach_deadline: PositiveFloat = 3.0
     """Seconds that a command waits for the first response of a cluster: its user should soon read what is wrong."""
 
-    plugin_deadline: float = 4.0
+    plugin_deadline: PositiveFloat = 4.0
     """Seconds that a command waits for a credential plugin, and the first response after it: with its own start the
     command ends within about five. Plugins take one or two. One that may prompt at the terminal has `deadline`.
     """
 
-    slow_after: float = 3.0
+    slow_after: NonNegativeFloat = 3.0
     """Seconds after which a command says that it is waiting for a plugin, which may be waiting for a login."""
 
     reach_backoff: float = 1.0
@@ -81,7 +83,7 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     proxy that names an hour would keep a status from being written for as long.
     """
 
-    page_size: int = 500
+    page_size: PositiveInt = 500
     """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
 
     def __post_init__(self) -> None:

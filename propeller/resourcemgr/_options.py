@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from propeller.bounds import NonNegativeFloat, PositiveFloat
 from propeller.resourcemgr._limits import Limits, Pool, Tenant
 
 
@@ -47,12 +48,12 @@ class ResourceOptions(Limits, frozen=True, kw_only=True, forbid_unknown_fields=T
     type is not installed or may not be read.
     """
 
-    status_interval: float = 1.0
+    status_interval: PositiveFloat = 1.0
     """Seconds between two writes of a FairQueue's status, which is written only if it has changed. As often as people
     who watch it read; a write costs the API server a few ms.
     """
 
-    unused_grant: float = 60.0
+    unused_grant: NonNegativeFloat = 60.0
     """Seconds after which tokens come back that nothing is seen to use: the attempt was given up meanwhile, or the
     create of its pod had no answer. Longer than launches wait for their turn when thousands are granted at once, and
     than watches are late.

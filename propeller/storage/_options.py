@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from propeller.bounds import NonNegativeInt, PositiveFloat, PositiveInt
+
 
 def own_directory() -> str:
     """Return this user's directory for propeller's state, used if no setting names another.
@@ -40,24 +42,24 @@ class StorageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `metadata_prefix`.
     """
 
-    max_blob_bytes: int = 64 * 1024 * 1024
+    max_blob_bytes: PositiveInt = 64 * 1024 * 1024
     """Bytes. What a task writes is untrusted: a larger inputs, outputs or futures document is refused, not read."""
 
-    max_messages: int = 1_000_000
+    max_messages: PositiveInt = 1_000_000
     """Messages in a protobuf document that has to be parsed whole (futures.pb, closures), and entries of a list or map
     that an attribute path leads through. A dynamic task of 50,000 nodes has 600,000 or more; a parsed message takes 100
     to 200 bytes, however few it has in the document, and a million take 50 ms to parse.
     """
 
-    max_map_items: int = 100_000
+    max_map_items: PositiveInt = 100_000
     """Items of a map task. As many as nodes of a workflow; each costs the controller a pod and 100 bytes."""
 
-    cache_bytes: int = 64 * 1024 * 1024
+    cache_bytes: NonNegativeInt = 64 * 1024 * 1024
     """Bytes of literals kept in memory. A node's output is read once by the collector and soon again for its
     successors.
     """
 
-    deadline: float = 30.0
+    deadline: PositiveFloat = 30.0
     """Seconds for one read or write."""
 
     s3_endpoint: str = ""

@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from propeller.bounds import PositiveFloat, PositiveInt
+
 
 class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may ask for metrics and probes, and how slowly. In a pod the port is open to all of the cluster."""
@@ -15,10 +17,10 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     most are for the API server and the object store. One more makes the one go that has sent nothing for longest.
     """
 
-    head_seconds: float = 10.0
+    head_seconds: PositiveFloat = 10.0
     """Seconds until a request's head has to be whole. Probes give up after 1 by default, Prometheus after 10."""
 
-    head_bytes: int = 16 * 1024
+    head_bytes: PositiveInt = 16 * 1024
     """Bytes of a request's head: more than any scraper sends."""
 
     def __post_init__(self) -> None:

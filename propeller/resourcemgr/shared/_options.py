@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from propeller.bounds import NonNegativeFloat, PositiveFloat
+
 
 class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Redis (6 or later) as the store of tokens, for several controllers that share the pools of `resources`. All of
@@ -43,14 +45,14 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     identity: str = ""
     """How this controller is called where others say who holds what; empty: the host's name."""
 
-    ttl: float = 0.0
+    ttl: NonNegativeFloat = 0.0
     """Seconds after which tokens come back of a controller of which nothing is heard; it renews them three times in
     that time. As long pauses the granting of tokens after Redis has restarted or failed over, or was empty. 0: twice
     `election.duration`. The pods of a controller that dies run on, and other pods would be started in addition if its
     tokens came back before another one, which has waited for its Lease to lapse, counts them. With `shards.count` less
     than that is refused; without, it has to be longer than a controller takes to be replaced."""
 
-    timeout: float = 2.0
+    timeout: PositiveFloat = 2.0
     """Seconds for one exchange. Redis answers within milliseconds; one that does not is lost, or paused."""
 
     lost: Literal["slice", "stop"] = "slice"
@@ -58,5 +60,5 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     If Redis is down, no limit is exceeded by either. If a single controller is cut off from it, others get its tokens
     after `ttl`: with `slice` limits may be exceeded by what it goes on to start, with `stop` by what it has running."""
 
-    lost_after: float = 5.0
+    lost_after: NonNegativeFloat = 5.0
     """Seconds without an answer after which the slice is used. Longer than most failovers, during which claims wait."""

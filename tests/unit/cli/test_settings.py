@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import msgspec
 import pytest
@@ -37,6 +38,9 @@ def test_a_file_overrides_the_settings_that_it_names(tmp_path: Path, name: str, 
         ("s.toml", "[checkpoint]\nmax_lag = 'soon'\n", "checkpoint.max_lag"),
         ("s.toml", "[checkpoint]\nprogress_rate = 0\n", "progress_rate must be over 0"),
         ("s.toml", "[checkpoint\n", "does not parse"),
+        ("s.toml", f"a = {'[' * 100_000}", "does not parse"),
+        ("s.yaml", f"a: {'[' * 100_000}", "does not parse"),
+        ("s.yaml", "[]", "Expected `object`, got `array`"),
         ("s.ini", "", "must end with .toml, .yaml or .yml"),
     ],
 )
@@ -44,6 +48,46 @@ def test_a_mistake_is_named(tmp_path: Path, name: str, text: str, says: str) -> 
     (tmp_path / name).write_text(text)
     with pytest.raises(Invalid, match=says):
         load_settings(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["s.toml", "s.yaml"])
+def test_a_file_that_is_no_text_is_a_mistake(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\x00\x80")
+    with pytest.raises(Invalid, match=f"--config .*{name} does not parse"):
+        load_settings(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["s.toml", "s.yaml"])
+def test_a_file_may_have_comments_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("# checkpoint: {max_lag: 2.5}\n")
+    assert load_settings(str(tmp_path / name)) == Settings()
+
+
+def numbers() -> Iterator[tuple[str, str]]:
+    for section in msgspec.structs.fields(Settings):
+        types = get_type_hints(section.type)
+        yield from ((section.name, name) for name, found in types.items() if found in (int, float))
+
+
+BELOW_ZERO = {("attempts", "interruptible_failures"), ("raw_containers", "user"), ("resources", "generation")}
+"""Settings for which a number below zero means something, and versions."""
+
+
+@pytest.mark.parametrize(("section", "field"), sorted({*numbers()} - BELOW_ZERO))
+@pytest.mark.parametrize("text", ["-1", "nan"])
+def test_a_number_that_cannot_work_is_refused_by_name(section: str, field: str, text: str) -> None:
+    """Regression: times, sizes and counts below zero were taken, and failed later or never, in some other place."""
+    if (section, field, text) == ("resources", "max_bypass", "-1"):
+        pytest.skip("it is checked with the limits of FairQueues, by the controller")
+    with pytest.raises(Invalid, match=f"^{variable(section, field)}\\b.* in the environment: "):
+        load(None, {variable(section, field): text})
+
+
+@pytest.mark.parametrize("field", ["workers", "round_deadline"])
+def test_a_number_that_would_stop_everything_is_refused(tmp_path: Path, field: str) -> None:
+    (tmp_path / "s.toml").write_text(f"[queue]\n{field} = 0\n")
+    with pytest.raises(Invalid, match=rf"Expected `\w+` >=? .* - at `\$.queue.{field}`"):
+        load_settings(str(tmp_path / "s.toml"))
 
 
 def test_an_option_wins_over_the_file(tmp_path: Path) -> None:
@@ -104,6 +148,38 @@ def test_an_invalid_variable_is_named_with_the_expected_value(name: str, text: s
         load(None, {name: text})
 
 
+@pytest.mark.parametrize("text", ["{", "[", "[[", '{"a": [1, {}]}', "\udcff", "[" * 100_000, "9" * 5_000])
+@pytest.mark.parametrize("with_a_list", [False, True])
+def test_no_text_of_a_variable_is_a_defect(text: str, *, with_a_list: bool) -> None:
+    """Regression: settings that are tables of tables, or lists of them, raised KeyError in place of the message."""
+    refused = []
+    for section, field in every_setting():
+        try:
+            load(None, {variable(section, field): f"[{text}]" if with_a_list else text})
+        except Invalid as error:
+            refused.append(str(error))
+    assert refused
+    assert not [said for said in refused if "typing." in said or len(said) > 1_200]
+
+
+def test_what_a_setting_takes_is_said_in_words() -> None:
+    for (section, field), words in {
+        ("redis", "lost"): "it takes one of slice, stop",
+        ("operators", "enabled"): "it takes one of dask, .*, several separated by commas, or a list in JSON",
+        ("pod_defaults", "tolerations"): "it takes a list of tables in JSON",
+        ("pod_defaults", "affinity"): "it takes a table in JSON$",
+        ("pod_defaults", "labels"): "it takes a table in JSON, of text by name",
+    }.items():
+        with pytest.raises(Invalid, match=words):
+            load(None, {variable(section, field): "{["})
+
+
+def test_a_table_that_is_not_understood_is_not_quoted() -> None:
+    with pytest.raises(Invalid) as raised:
+        load(None, {"PROPELLER_POD_DEFAULTS__ENVIRONMENT": '{"DB_PASSWORD": "sesame"'})
+    assert "sesame" not in str(raised.value)
+
+
 def test_unrelated_variables_are_ignored() -> None:
     others = {
         "PROPELLER_PORT": "tcp://10.0.0.1:443",  # Kubernetes makes these for a Service with the name propeller
@@ -161,6 +237,28 @@ def test_credentials_in_a_url_are_not_printed(tmp_path: Path, output: str) -> No
     printed = CliRunner().invoke(command, ["--config", str(file), "--output", output]).output
     assert "sesame" not in printed
     assert "host:6379" in printed
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_credentials_inside_of_tables_and_lists_are_not_printed(tmp_path: Path, output: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        "[pod_defaults.environment]\nDB_PASSWORD = 'sesame'\nREGION = 'eu'\n"
+        "[storage]\nread_prefixes = ['s3://me:sesame@bucket/data']\n"
+    )
+    printed = settings_command("--config", str(file), "--output", output, env={})
+    assert "sesame" not in printed
+    assert "DB_PASSWORD" in printed
+    assert "eu" in printed
+    assert "bucket/data" in printed
+
+
+def test_settings_that_are_lists_of_tables_are_printed_as_json(tmp_path: Path) -> None:
+    """Regression: JSON was refused for them: "Type is not JSON serializable"."""
+    file = tmp_path / "settings.toml"
+    file.write_text("[[kueue.queues]]\nproject = 'ml'\nqueue = 'gpus'\n")
+    printed = json.loads(settings_command("--config", str(file), "--output", "json", env={}))
+    assert printed["kueue"]["queues"]["value"] == [{"project": "ml", "queue": "gpus"}]
 
 
 def test_settings_as_json_have_every_setting(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ async def test_a_failed_release_does_not_hide_how_the_body_ended() -> None:
 @pytest.mark.parametrize("times", [{"retry": 10.0}, {"renew_deadline": 15.0}, {"retry": 0.0}, {"duration": 5}], ids=str)
 def test_times_that_cannot_keep_two_holders_apart_are_refused(times: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="retry < renew_deadline < duration"):
-        Election(Link(Server()), "flyte", "propeller", "a", msgspec.convert(times, ElectionOptions))
+        Election(Link(Server()), "flyte", "propeller", "a", ElectionOptions(**times))
 
 
 @examples(30)
