@@ -9,7 +9,7 @@ from propeller.workflow import SLEEP, AtGate, Execution, NodeKind
 
 
 class GateNotes:
-    """`shown` is the key of the execution whose nodes are shown anyway, "" if none is."""
+    """`shown` is the key of the execution whose nodes are shown anyway, and in full; "" if none is."""
 
     def __init__(self, progress: Progress, shown: str) -> None:
         self._progress = progress

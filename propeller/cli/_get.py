@@ -215,7 +215,12 @@ async def _literals(
 ) -> literals_pb2.LiteralMap | None:
     """The inputs or outputs; None if there are none yet."""
     if part == "inputs":
-        return await inputs_of(execution, view, storage)
+        try:
+            return await inputs_of(execution, view, storage)
+        except MissingBlob:
+            if view is None or execution.phases[view.number] != NodePhase.NOT_STARTED:
+                raise
+            return None  # they are outputs of nodes that have not ended
     if view is None:
         return await output_literals(execution, storage) if execution.phase is WorkflowPhase.SUCCEEDED else None
     if execution.phases[view.number] != NodePhase.SUCCEEDED:
@@ -230,7 +235,8 @@ def _task_attempt(view: NodeView, asked: _Asked) -> int:
     """The attempt that is asked for, the last one by default. Raises Invalid."""
     last = view.execution.attempts[view.number]
     if view.spec.kind is not NodeKind.TASK:
-        raise Invalid(f"{view.log_name} is of kind {view.spec.kind}, and only tasks have {asked.part}: name one inside")
+        inside = "" if view.spec.kind is NodeKind.GATE else ": name one inside"
+        raise Invalid(f"{view.log_name} is of kind {view.spec.kind}, and only tasks have {asked.part}{inside}")
     if asked.attempt is not None and asked.attempt > last:
         raise Invalid(f"--attempt {asked.attempt + 1}: {view.log_name} has had {last + 1}")
     return last if asked.attempt is None else asked.attempt

@@ -126,8 +126,7 @@ async def run_locally(run: LocalRun) -> int:
             progress.say(f"it waits for answers; in another terminal: export KUBECONFIG={shlex.quote(own.serve)}")
         printed = await stack.enter_async_context(show_output(Path(settings.kubelet.logs), progress))
         linked = LinkedFiles(Path(settings.kubelet.project))
-        shows_nodes = not (run.quiet or run.as_json)
-        execution = await _run(cluster, storage, settings, resource, progress, printed, shows_nodes=shows_nodes)
+        execution = await _run(cluster, storage, settings, resource, progress, printed)
     _warn_of(linked.changed())
     async with Storage(settings.storage) as storage:
         logs = Path(settings.kubelet.logs)
@@ -159,8 +158,6 @@ async def _run(
     resource: dict[str, object],
     progress: Progress,
     printed: TaskOutput,
-    *,
-    shows_nodes: bool,
 ) -> Execution:
     """Create the resource, and wait until its execution has ended and its last status is written."""
     ended: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
@@ -168,7 +165,7 @@ async def _run(
 
     metadata = _metadata(resource)
     key = f"{metadata['namespace']}/{metadata['name']}"
-    gates, jobs = GateNotes(progress, key if shows_nodes else ""), RunJobs(key)
+    gates, jobs = GateNotes(progress, key if progress.shows_whole_nodes else ""), RunJobs(key)
 
     def observe(execution: Execution) -> None:
         printed.changed(execution)

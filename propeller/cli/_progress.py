@@ -27,6 +27,9 @@ REFRESH_SECONDS = 0.1
 class Progress:
     """Takes executions as they change; use `watching`."""
 
+    shows_whole_nodes = False
+    """Whether what a node waits for is to be read in full, however wide the terminal is."""
+
     def changed(self, execution: Execution) -> None:
         """Called when the execution has changed. Must be quick, as it runs between two reconciles."""
 
@@ -89,6 +92,8 @@ class LiveTree(PrintedOnly):
 
 class Lines(PrintedOnly):
     """One line for each node that changes its phase."""
+
+    shows_whole_nodes = True
 
     def __init__(self, console: Console, clock: Clock) -> None:
         super().__init__(console)

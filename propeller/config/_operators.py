@@ -15,5 +15,6 @@ class OperatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     enabled: tuple[OperatorName, ...] = ()
     """Task types that operators run: dask, kubernetes-job, mpi, pytorch, ray, spark, tensorflow. None by default: the
     controller watches the resources of each, and needs the rights for it (`propeller install --config FILE` grants
-    them). A task of a type that is not enabled fails, unless a plugin that is installed runs its type.
+    them, and so does the chart). A task of a type that is not enabled, and that no plugin and no connector runs, is a
+    single pod, as in FlytePropeller; without a container it fails.
     """

@@ -62,6 +62,7 @@ def waiting(propeller: Propeller, *words: str | Path) -> Iterator[Answers]:
 def test_the_example_takes_its_answers_by_the_commands_that_it_shows(propeller: Propeller) -> None:
     with waiting(propeller, REVIEW, "review", "--words", "7") as run:
         title = run.command("signal")
+        assert run.give(["get", title[1], "n3", "inputs", *title[-2:]]) == "null\n", "n2 makes them, later"
         assert "(title) of" in run.give(title, "About gates")
         approval = run.command("approve")
         assert run.give(approval).startswith("n3 (publish)")

@@ -35,6 +35,13 @@ TEXT = (
 
 def on_terminal(propeller: Propeller, columns: int, *words: str | Path, **env: str) -> str:
     """All that a command writes on a terminal of that many columns; it must succeed."""
+    code, written = ended_on_terminal(propeller, columns, *words, **env)
+    assert code == 0, written
+    return written
+
+
+def ended_on_terminal(propeller: Propeller, columns: int, *words: str | Path, **env: str) -> tuple[int, str]:
+    """The exit code of a command, and all that it writes on a terminal of that many columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {key: value for key, value in propeller.environment.items() if key not in {"COLUMNS", "NO_COLOR"}}
@@ -55,8 +62,7 @@ def on_terminal(propeller: Propeller, columns: int, *words: str | Path, **env: s
         pass
     finally:
         os.close(ours)
-    assert process.wait() == 0, written.decode()
-    return written.decode()
+    return process.wait(), written.decode()
 
 
 def has_colours(written: str) -> bool:
@@ -98,3 +104,18 @@ def test_what_is_no_terminal_gets_lines_without_control_sequences(propeller: Pro
     assert "\x1b" not in ended.out + ended.err
     assert "a_task_whose_name_is_longer_than_the_terminal_is_wide  n0" in ended.err
     assert ended.json == {"o0": 1}
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_command_that_answers_a_gate_is_to_be_read_in_full_on_a_narrow_terminal(
+    propeller: Propeller, flow: Flow, columns: int
+) -> None:
+    text = (
+        "from datetime import timedelta\nfrom flytekit import wait_for_input\n"
+        "@workflow\ndef wf():\n    wait_for_input('title', timeout=timedelta(seconds=1), expected_type=str)\n"
+    )
+    code, written = ended_on_terminal(propeller, columns, "run", flow(text), "wf", "--python", sys.executable)
+    assert code == 1, "the gate's time is over"
+    screen = Screen(columns)
+    screen.write(written)
+    assert re.search(r"propeller signal \w+ n0 VALUE -n [\w-]+", "".join(screen.lines)), screen.lines

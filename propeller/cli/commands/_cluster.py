@@ -20,6 +20,8 @@ import click
 def command(**given: Any) -> Any:
     """Serve an API server whose pods run as processes of this machine, until Ctrl-C.
 
+    Tasks find the modules of the directory in which it is started.
+
     \b
     propeller cluster &
     kubectl --kubeconfig propeller.kubeconfig get nodes
