@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ sys.path.insert(0, str(ROOT))
 from tests.connector_packages.expected import EXPECTED, Expected  # noqa: E402 - it is found by the line before
 
 SUCCEED, FAIL, NEVER = "succeed", "fail", "never"
+
+GRACE_SECONDS = 10.0
+"""That the service has to end."""
 
 _KUBECONFIG = {
     "apiVersion": "v1",
@@ -101,6 +104,8 @@ class Bench:
             "_FSEC_SNOWFLAKE_PRIVATE_KEY": _private_key(python),
             **{f"_FSEC_{name.upper()}": "secret" for name in _SECRETS},
         }
+        self.tasks = {task: EXPECTED[task] for task in sorted(_defined(python, self.env) & EXPECTED.keys())}
+        """Of the packages that the interpreter has."""
         self._serve = [
             *(python, "-m", "flytekit.clis.sdk_in_container.pyflyte", "serve", "connector"),
             *("--port", str(self.port), "--prometheus_port", str(metrics), "--modules", "fakes"),
@@ -111,14 +116,20 @@ class Bench:
         with (self.home / "service.log").open("w") as log:
             service = subprocess.Popen(self._serve, cwd=PACKAGES, env=self.env, stdout=log, stderr=log)
             try:
+                until = time.monotonic() + self._seconds
                 while not self._listens():
-                    if service.poll() is not None:
-                        raise SystemExit(f"the service has ended: {(self.home / 'service.log').read_text()[-2000:]}")
+                    if service.poll() is not None or time.monotonic() > until:
+                        why = "has ended" if service.poll() is not None else f"does not listen at port {self.port}"
+                        raise SystemExit(f"the service {why}: {(self.home / 'service.log').read_text()[-2000:]}")
                     time.sleep(0.2)
                 yield
             finally:
                 service.terminate()
-                service.wait()
+                try:
+                    service.wait(GRACE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    service.kill()
+                    service.wait()
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
@@ -141,17 +152,20 @@ class Bench:
                     process.send_signal(signal.SIGINT)
                 process.wait(self._seconds)
             except (subprocess.TimeoutExpired, TimeoutError):
+                return [Outcome("", end, f"it does not end within {self._seconds:g} s")]
+            finally:  # also of Ctrl-C
                 process.kill()
                 process.wait()
-                return [Outcome("", end, "it does not end")]
         for file in (self.calls, self.requests):
             shutil.copy(file, f"{file}-{end}")
         created = self._created()
-        tasks = [task for task in EXPECTED if task in created]
-        if not tasks:
+        if not created:
             return [Outcome("", end, (self.home / f"run-{end}.log").read_text()[-500:])]
         check = {SUCCEED: self._succeeded, FAIL: self._failed, NEVER: self._given_up}[end]
-        return [Outcome(task, end, check(EXPECTED[task], created[task])) for task in tasks]
+        return [
+            Outcome(task, end, check(expected, created[task]) if task in created else "it was not begun")
+            for task, expected in self.tasks.items()
+        ]
 
     def _created(self) -> dict[str, Path]:
         """Return the output directory of the last attempt of each task that was begun, by its name."""
@@ -170,7 +184,7 @@ class Bench:
     def _wait_for_looks(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until every job was looked at."""
         until = time.monotonic() + self._seconds
-        clients = {expected.client for expected in EXPECTED.values() if not expected.is_sync}
+        clients = {expected.client for expected in self.tasks.values() if not expected.is_sync}
         while not clients <= {line["client"] for line in self._calls("look")} and process.poll() is None:
             if time.monotonic() > until:
                 raise TimeoutError
@@ -206,6 +220,17 @@ class Bench:
         return one_line(record.read_text())[:500] if record.exists() else ""
 
 
+def _defined(python: str, env: Mapping[str, str]) -> set[str]:
+    """Names of the tasks of `flows`, whose parts need a package each."""
+    script = """
+import json, flows
+from flytekit.core.context_manager import FlyteEntities
+print(json.dumps([entity.name.rpartition(".")[2] for entity in FlyteEntities.entities]))
+"""
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, env=env)
+    return set(json.loads(done.stdout))
+
+
 def _private_key(python: str) -> str:
     """A key that the Snowflake package can read."""
     script = """
@@ -225,12 +250,15 @@ def _heed() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--python", required=True, help="an interpreter with flytekit[connector] and the packages")
-    parser.add_argument("--ends", nargs="*", default=[SUCCEED, FAIL, NEVER], help="how jobs end")
+    ends = (SUCCEED, FAIL, NEVER)
+    parser.add_argument("--ends", nargs="+", choices=ends, default=ends, help="how jobs end")
     parser.add_argument("--keep", type=Path, help="an empty directory in which requests, calls and logs are kept")
     parser.add_argument("--seconds", type=float, default=300.0, help="that one run may take")
     options = parser.parse_args()
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="connectors-") as directory:
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
         bench = Bench(options.keep or Path(directory), options.python, options.seconds)
         with bench.serving():
             for end in options.ends:

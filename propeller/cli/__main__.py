@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from typing import NoReturn
@@ -20,7 +21,7 @@ from propeller.cli._exit_codes import (
     report_error,
     wants_json,
 )
-from propeller.cli._output import say_defect, say_json
+from propeller.cli._output import Unwritten, say_defect, say_json
 from propeller.errors import PropellerError
 from propeller.redaction import redact
 from propeller.telemetry import configure_logs
@@ -101,7 +102,8 @@ def main() -> None:
 
     def end(code: int, name: str, message: str) -> NoReturn:
         if as_json:
-            say_json(error_document(name, "SYSTEM" if code == PLATFORM_FAILED else "USER", message))
+            with contextlib.suppress(Unwritten):  # the error is on standard error
+                say_json(error_document(name, "SYSTEM" if code == PLATFORM_FAILED else "USER", message))
         sys.exit(code)
 
     try:

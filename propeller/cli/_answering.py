@@ -157,7 +157,7 @@ def text_for(view: NodeView, workflow: FlyteWorkflow, answer: Answer) -> str:
     if answer.approves is not None and gate.kind != APPROVE:
         raise Invalid(
             f"{node} waits for a value of type {type_name(answer_type(gate))}, not for an approval: "
-            f"propeller signal {answer.execution} {shlex.quote(node)} VALUE"
+            f"propeller signal {answer.execution} {shlex.quote(node)} VALUE -n {workflow.metadata.namespace}"
         )
     text = answer.text if answer.approves is None else APPROVED if answer.approves else REJECTED
     try:

@@ -80,7 +80,7 @@ async def _list(task: str, project: str, domain: str, prefix: str, config: str |
         entries = await read_entries(store, paths)
     entries.sort(key=lambda one: -one.origin.created if one.origin else 0.0)
     if as_json:
-        say_json({"entries": [_entry_json(entry) for entry in entries]})
+        say_json({"entries": [_entry_json(entry) for entry in entries], "more": more})
         return
     for entry in entries:
         say(_entry_text(entry))
@@ -96,7 +96,8 @@ def _print_counts(paths: Paths, *, as_json: bool) -> None:
         task = "/".join(path.split("/")[:3])
         counts[task] = counts.get(task, 0) + 1
     if as_json:
-        say_json({"tasks": [{"task": task, "entries": count} for task, count in sorted(counts.items())]})
+        tasks = [{"task": task, "entries": count} for task, count in sorted(counts.items())]
+        say_json({"tasks": tasks, "more": paths.more})
         return
     for task, count in sorted(counts.items()):
         say(f"{one_line(task)}  {count}")
@@ -107,7 +108,9 @@ def _print_counts(paths: Paths, *, as_json: bool) -> None:
 
 
 def _entry_json(entry: CacheEntry) -> dict[str, Any]:
-    origin = None if entry.origin is None else msgspec.to_builtins(entry.origin)
+    origin = None
+    if entry.origin is not None:  # attempts are counted from 1, as in all that commands print
+        origin = msgspec.to_builtins(entry.origin) | {"attempt": entry.origin.attempt + 1}
     return {"path": entry.path, "bytes": entry.bytes, "origin": origin, "problem": entry.problem or None}
 
 

@@ -16,6 +16,7 @@ from propeller.cli._workflow import closure_of, new_execution_name, refuse_eager
 from propeller.cli.flytekit_bridge import Versioned, list_entities, serialize
 from propeller.compiler import CompileErrors, find_warnings
 from propeller.errors import Invalid
+from propeller.storage import StorageOptions
 from propeller.text import one_line
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv"}
@@ -29,22 +30,32 @@ def files_of(path: Path) -> list[Path]:
         file
         for file in sorted(path.rglob("*.py"))
         if not any(part in _SKIPPED or part.startswith(".") for part in file.relative_to(path).parts)
-        and b"flytekit" in file.read_bytes()
+        and file.is_file()
+        and _speaks_of_flytekit(file)
     ]
     if not found:
         raise Invalid(f"{path} has no Python file that speaks of flytekit")
     return found
 
 
+def _speaks_of_flytekit(file: Path) -> bool:
+    try:
+        return b"flytekit" in file.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror}") from error
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """How files are checked: resources are written to `out`, unless it is empty; what files refer to is looked up at
-    the URI `registry`; a file is read in `limit` seconds, 0 for any time.
+    the URI `registry`, whose object store is reached as `storage` says; a file is read in `limit` seconds, 0 for any
+    time.
     """
 
     python: str
     versioned: Versioned
     out: str
     registry: str
+    storage: StorageOptions
     limit: int
 
 
@@ -73,7 +84,7 @@ async def _check(file: Path, name: str, by: Check) -> bool:
     versioned, out = by.versioned, by.out
     try:
         serialized = await serialize(by.python, file, name, (), versioned, "/dev/null", limit=by.limit)
-        linked = await linked_with(serialized, by.registry)
+        linked = await linked_with(serialized, by.registry, by.storage)
         found, plans = linked.serialized, linked.plans
         refuse_eager(found)
         warnings = find_warnings(found.workflow.template, found.workflow.sub_workflows)

@@ -12,10 +12,10 @@ import msgspec
 from propeller.cli._connecting import connected
 from propeller.cli._event_loop import run
 from propeller.cli._output import say, say_json
-from propeller.cli._routes_text import table
 from propeller.cli._routing_subjects import running_on
 from propeller.cli._routing_tables import content_of, name_of_cluster, table_of_settings
 from propeller.cli._settings import load_settings
+from propeller.cli._table import table
 from propeller.clusters import Connector, Opener
 from propeller.config import Settings
 from propeller.errors import Invalid, NotFound, PropellerError
@@ -96,8 +96,12 @@ async def statuses(
     clusters = list(read.clusters.values())
     answers: Sequence[Answer | None] = [None] * len(clusters)
     if deadline is not None:
-        asked = (_ask(opener, client, one, deadline, count=not status) for one in clusters)
-        answers = await asyncio.gather(*asked)
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(_ask(opener, client, one, deadline, count=not status), name=f"ask {one.name}")
+                for one in clusters
+            ]
+        answers = [task.result() for task in asked]
     return [
         _status(cluster, status.get(cluster.name), executions.get(cluster.name, 0), answer)
         for cluster, answer in zip(clusters, answers, strict=True)

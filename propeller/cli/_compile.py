@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,36 @@ import click
 import msgspec
 import orjson
 import yaml
+from click.core import ParameterSource
 
 from propeller.cli._check import Check, check_files, files_of
 from propeller.cli._event_loop import run
 from propeller.cli._inputs import options_after_entity
 from propeller.cli._inputs_file import split_inputs
-from propeller.cli._output import say
+from propeller.cli._output import say, say_bytes
 from propeller.cli._registered import Linked, linked_with
 from propeller.cli._render import render
+from propeller.cli._settings import load_settings
 from propeller.cli._workflow import new_execution_name, refuse_eager, resource_of
 from propeller.cli.flytekit_bridge import Versioned, interpreter, serialize
 from propeller.compiler import find_warnings
 from propeller.errors import Invalid, TooLarge
-from propeller.text import one_line, visible_json
+from propeller.text import bounded, one_line, visible_json
 
 ETCD_REQUEST_BYTES = 1536 * 1024
 """etcd's default limit of a request: a larger resource cannot be created."""
+
+
+MAX_SHOWN = 100
+"""Characters of a name in a message."""
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
+
+_OF_AN_ENTITY = frozenset(
+    {"inputs_file", "explain", "name", "namespace", "raw_output_prefix", "overwrite_cache", "format_"}
+)
+"""Options for one resource that goes to standard output."""
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +76,7 @@ def compile_files(
     format_: str,
     python: str,
     timeout: int,
+    config: str | None,
 ) -> None:
     """Compile ENTITY of the flytekit FILE, with inputs, to a FlyteWorkflow on standard output."""
     options = _Options(
@@ -73,11 +89,18 @@ def compile_files(
         format_=format_,
         explain=explain,
     )
+    storage = load_settings(config).storage
     if not entity:
-        if inputs_file:
-            raise Invalid("--inputs-file is for one ENTITY of the FILE: name it")
+        _require_none_of_an_entity(context)
         files = files_of(Path(path))
-        by = Check(python=interpreter(python), versioned=options.versioned, out=out, registry=registry, limit=timeout)
+        by = Check(
+            python=interpreter(python),
+            versioned=options.versioned,
+            out=out,
+            registry=registry,
+            storage=storage,
+            limit=timeout,
+        )
         context.exit(run(check_files(files, by)))
     if out:
         raise Invalid("--out goes with a FILE or DIR alone: the resource of one ENTITY goes to standard output")
@@ -98,11 +121,18 @@ def compile_files(
             limit=timeout,
         )
     )
-    result = _result(run(linked_with(found, registry)), options)
+    result = _result(run(linked_with(found, registry, storage)), options)
     if isinstance(result, str):
         say(result, end="")
     else:
-        click.echo(result, nl=False)
+        say_bytes(result)
+
+
+def _require_none_of_an_entity(context: click.Context) -> None:
+    """Raises Invalid for an option that would do nothing without an ENTITY."""
+    for option in context.command.params:
+        if option.name in _OF_AN_ENTITY and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            raise Invalid(f"{option.opts[0]} is for one ENTITY of the FILE: name it")
 
 
 def versioned_of(images: tuple[str, ...], project: str, domain: str, version: str) -> Versioned:
@@ -112,6 +142,8 @@ def versioned_of(images: tuple[str, ...], project: str, domain: str, version: st
         name, is_named, image = text.partition("=")
         if not is_named:
             name, image = "default", text
+        if not name or not image:
+            raise Invalid(f"--image {text!r}: write IMAGE, or NAME=IMAGE")
         if name in found:
             raise Invalid(f"--image {text}: the image {name!r} is given twice")
         found[name] = image
@@ -126,16 +158,29 @@ def _result(linked: Linked, options: _Options) -> bytes | str:
     refuse_eager(found)
     if options.explain is not None:
         return render(found, options.explain, registered)
+    name = options.name or new_execution_name()
+    if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+        raise _no_name("--name", name, "253 small letters, digits, '-', '.'")
+    if len(options.namespace) > 63 or not _LABEL.fullmatch(options.namespace):
+        raise _no_name("--namespace", options.namespace, "63 small letters, digits, '-'")
     resource = resource_of(
         found,
         options.versioned,
-        name=options.name or new_execution_name(),
+        name=name,
         namespace=options.namespace,
         raw_output_prefix=options.raw_output_prefix,
         overwrite_cache=options.overwrite_cache,
         registered=registered,
     )
     return encoded(resource, options.format_)
+
+
+def _no_name(option: str, name: str, characters: str) -> Invalid:
+    """The error for a name that no API server would accept."""
+    return Invalid(
+        f"{option} {bounded(name, MAX_SHOWN)!r} is no name in Kubernetes: write {characters} at most, beginning and "
+        "ending with a letter or digit"
+    )
 
 
 def encoded(resource: dict[str, Any], format_: str) -> bytes:

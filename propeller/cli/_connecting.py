@@ -1,12 +1,11 @@
-"""Options that select a cluster, and messages for a cluster that does not respond."""
+"""Connect to the cluster that a command's options select, and say what is wrong if it does not respond."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
 
 from propeller.cli._output import say
 from propeller.config import Settings
@@ -14,8 +13,6 @@ from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Denied, NotFound, PropellerError, Retryable, Unavailable, Untrusted
 from propeller.kube import Client, Connection, connect, load_connection
 from propeller.pauses import Pauses
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGIN_VARIABLE = "PROPELLER_CLIENT__PLUGIN_DEADLINE"
 

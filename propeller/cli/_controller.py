@@ -16,7 +16,7 @@ from propeller.cli._descriptors import raise_descriptors
 from propeller.cli._event_loop import run
 from propeller.cli._gc_tuning import freeze_gc
 from propeller.cli._probes import Probes
-from propeller.cli._settings import load_settings
+from propeller.cli._settings import lease_of, load_settings
 from propeller.cli._sharded import Fence, FencedOpener, group_of, join
 from propeller.cli._supervised import Supervised
 from propeller.cli._supervisor import supervise
@@ -54,6 +54,8 @@ def run_controller(
     log_format: str,
 ) -> None:
     """Run every FlyteWorkflow of a cluster, until SIGTERM or Ctrl-C."""
+    if namespace == "":  # such as of a variable that is not set
+        raise click.BadParameter("it is empty: leave the option out to run those of all namespaces", param_hint="-n")
     configure_logs(log_level, LogFormat(log_format), process=process)
     raise_descriptors()
     freeze_gc()
@@ -94,9 +96,7 @@ def _with_shards(settings: Settings, shards: int | None, processes: int, *, elec
 
 
 def _with_lease(settings: Settings, lease: str) -> Settings:
-    namespace, _, name = lease.partition("/")
-    if not namespace or not name or "/" in name:
-        raise click.BadParameter(f"{lease!r} is not NAMESPACE/NAME", param_hint="--lease")
+    namespace, name = lease_of(lease)
     election = msgspec.structs.replace(settings.election, lease_namespace=namespace, lease_name=name)
     return msgspec.structs.replace(settings, election=election)
 

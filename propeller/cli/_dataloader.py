@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from propeller.cli._exit_codes import SUCCEEDED, exit_code
 from propeller.cli._output import say
-from propeller.cli.commands._options import Commands
+from propeller.cli.commands._options import Commands, Finite
 from propeller.dataloader import (
     PROGRAM_FAILED,
     Download,
@@ -81,7 +81,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Of a value.",
         ),
-        click.option("--timeout", type=click.FloatRange(0), default=3600.0, show_default=True, help="Seconds."),
+        click.option("--timeout", type=Finite(0), default=3600.0, show_default=True, help="Seconds."),
         click.option("--marks", type=click.Path(path_type=Path), help="Directory that both containers share."),
         click.option("--s3-endpoint", default=_STORE.s3_endpoint, help="URL of an S3 server; AWS without."),
         click.option("--s3-region", default=_STORE.s3_region, show_default=True, help="Region to sign for."),

@@ -45,7 +45,7 @@ def node_of(execution: Execution, wanted: str) -> NodeView:
     for number in execution.user_nodes():
         if execution.unique_id(number) == wanted:
             return execution.view(number)
-    shown = f"propeller status {execution.info.name} --output json"
+    shown = f"propeller status {execution.info.name} -n {execution.info.namespace} --output json"
     raise Invalid(f"{execution.key} has no node {wanted!r} yet: see its nodes with {shown}")
 
 

@@ -3,9 +3,9 @@
 | code | meaning |
 |---|---|
 | 0 | it did what was asked; the workflow succeeded |
-| 1 | the workflow failed or was aborted; `tenants sync --dry-run` has found differences |
+| 1 | the workflow failed or was aborted; `tenants sync --dry-run` and `routes check` have found differences |
 | 2 | the call was wrong: unknown file, workflow, input or option |
-| 3 | the platform failed: cluster, storage, permissions |
+| 3 | the platform failed: cluster, storage, permissions; a rollout that was waited for was rolled back |
 | 130 | interrupted with Ctrl-C, and cleaned up |
 | 143 | ended by SIGTERM, and cleaned up |
 """

@@ -77,14 +77,17 @@ class Front:
         raise (Invalid if status == 400 else Unavailable)(why.strip())
 
     async def _ask_all(self, path: str, query: Mapping[str, str] | None = None) -> dict[int, tuple[int, str]]:
-        numbers = sorted(self.ports)
-        answers = await asyncio.gather(*(self._ask(number, path, query) for number in numbers))
-        return dict(zip(numbers, answers, strict=True))
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                number: group.create_task(self._ask(port, path, query), name=f"ask process {number}")
+                for number, port in sorted(self.ports.items())
+            }
+        return {number: task.result() for number, task in tasks.items()}
 
-    async def _ask(self, number: int, path: str, query: Mapping[str, str] | None = None) -> tuple[int, str]:
+    async def _ask(self, port: int, path: str, query: Mapping[str, str] | None = None) -> tuple[int, str]:
         import aiohttp
 
-        url = f"http://127.0.0.1:{self.ports[number]}{path}"
+        url = f"http://127.0.0.1:{port}{path}"
         try:
             async with asyncio.timeout(ANSWER_SECONDS), self._session.get(url, params=dict(query or {})) as answer:
                 return answer.status, await answer.text()

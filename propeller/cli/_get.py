@@ -4,7 +4,7 @@ them; the job of a node that a connector runs. If its FlyteWorkflow is gone, wha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, Workflo
 PARTS = ("inputs", "outputs", "error", "deck", "logs", "links", "job", "metrics")
 
 _OF_ATTEMPTS = frozenset({"deck", "logs", "links", "job", "metrics"})
+
+_PARTS_OF: Mapping[str, frozenset[str]] = {
+    "--attempt": _OF_ATTEMPTS,
+    "--download": frozenset({"", "inputs", "outputs", "deck"}),
+    "--pod": frozenset({"logs"}),
+    "--token": frozenset({"logs"}),
+    "--query": frozenset({"metrics"}),
+    "--last": frozenset({"metrics"}),
+}
+"""What options are for; "" is all values."""
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +79,17 @@ def show_results(
     node, part = _node_and_part(words)
     if part in _OF_ATTEMPTS and not node:
         raise click.UsageError(f"name the node whose {part} to show: propeller get {execution} NODE {part}")
+    given = {
+        "--attempt": attempt is not None,
+        "--download": bool(directory),
+        "--pod": bool(pod),
+        "--token": bool(token),
+        "--query": bool(queries),
+        "--last": last is not None,
+    }
+    for option, parts in _PARTS_OF.items():
+        if given[option] and part not in parts:
+            raise click.UsageError(f"{option} is for {', '.join(sorted(filter(None, parts)))}: name one of these")
     asked = _Asked(
         execution=execution,
         node=node,

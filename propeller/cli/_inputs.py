@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:  # help is printed without it
     from propeller.cli.flytekit_bridge import Parameter
 
+OPTIONS_END = "an input that has the name of an option is given after --"
+
 _AFTER = "propeller.options_after_the_entity"
 
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 import yaml
 
+from propeller.cli._output import say_bytes
 from propeller.cli._settings import load
 from propeller.config import LeaseOptions, RoutingOptions, Settings
 from propeller.manifests import execution_cluster, installation, manifests, types
@@ -43,7 +44,7 @@ def print_manifests(
         documents = _with_controller(namespace, image, config, only, settings, cluster_secrets)
     else:
         documents = manifests(namespace, only, settings=settings, kubeconfigs=cluster_secrets)
-    click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
+    say_bytes(yaml.safe_dump_all(documents, sort_keys=False).encode())
 
 
 _of_execution_cluster = execution_cluster  # the option has its name within the command

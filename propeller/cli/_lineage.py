@@ -19,8 +19,11 @@ from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import CorruptBlob, Invalid, NotFound, PropellerError
 from propeller.kube import Client, KubeObject
 from propeller.storage import Storage
-from propeller.text import one_line
+from propeller.text import bounded, one_line
 from propeller.workflow import CacheStatus, Execution, NodeKind, NodePhase, NodeView
+
+MAX_SHOWN = 200
+"""Characters of an input."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -181,7 +184,7 @@ def _text(document: dict[str, Any]) -> str:
     if document["task"] is not None:
         lines.append("  task {project}:{domain}:{name}, version {version}".format_map(document["task"]))
     for name, value in (document["inputs"] or {}).items():
-        lines.append(f"  input {name}: {str(value)[:200]}")
+        lines.append(f"  input {name}: {bounded(msgspec.json.encode(value).decode(), MAX_SHOWN)}")
     if document["inputs"] is None:
         lines.append("  its inputs are gone")
     if (origin := document["cachedFrom"]) is not None:

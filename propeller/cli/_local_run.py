@@ -103,7 +103,7 @@ async def run_locally(run: LocalRun) -> int:
             options=run.options,
             values=run.values,
         )
-        found = await linked_with(serialized, run.registry)
+        found = await linked_with(serialized, run.registry, settings.storage)
         serialized = found.serialized
         namespace = f"{versioned.project}-{versioned.domain}"
         inputs_uri = f"{settings.storage.raw_output_prefix}/inputs/{name}.pb"

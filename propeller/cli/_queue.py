@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import click
 import orjson
 from rich.live import Live
 from rich.text import Text
@@ -19,19 +18,23 @@ from propeller.cli._event_loop import run
 from propeller.cli._front_pages import merged_queue
 from propeller.cli._output import say, say_json
 from propeller.cli._queue_text import queue_text
-from propeller.cli._settings import load_settings
+from propeller.cli._settings import lease_of, load_settings
 from propeller.config import Settings, group_beside
 from propeller.errors import Denied, Invalid, NotFound, PropellerError, Unavailable
 from propeller.kube import LEASES, Client
 from propeller.reconcile.shards import view_group
+from propeller.redaction import redact, shown_url
 from propeller.resourcemgr import path_of
-from propeller.text import visible
+from propeller.text import bounded, one_line, visible
 
 DEADLINE = 10.0
 """Seconds for an answer of the controller."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """Of an answer: a page is some hundred KB."""
+
+MAX_SHOWN = 200
+"""Characters of a URL in a message."""
 
 Look = Callable[[], Awaitable[bytes]]
 
@@ -56,9 +59,9 @@ def show_queue(
         path_of(tenant)
     query = {"first": str(first)} | ({"pool": pool} if pool else {}) | ({"tenant": tenant} if tenant else {})
     settings = load_settings(config)
-    place, _, name = (lease or f"{settings.election.lease_namespace}/{settings.election.lease_name}").partition("/")
-    if not place or not name or "/" in name:
-        raise click.BadParameter(f"{lease!r} is not NAMESPACE/NAME", param_hint="--lease")
+    place, name = settings.election.lease_namespace, settings.election.lease_name
+    if lease:
+        place, name = lease_of(lease)
     way = _at_url(url, query) if url else _by_lease(kubeconfig, context, settings, place, name, port, query)
     run(_show(way, as_json=output == "json", every=interval if watch else None))
 
@@ -69,7 +72,10 @@ async def _show(way: Any, *, as_json: bool, every: float | None) -> None:
             _print(await look(), as_json=as_json)
         elif as_json or not can_redraw(console_on(sys.stdout)):
             while True:
-                _print(await look(), as_json=as_json)
+                try:
+                    _print(await look(), as_json=as_json)
+                except Unavailable as error:  # another process may be taking over
+                    say(one_line(str(error)), to_stderr=True)
                 await asyncio.sleep(every)
         else:
             await _redraw(look, every)
@@ -108,24 +114,35 @@ def _read(answer: bytes) -> dict[str, Any]:
 async def _at_url(url: str, query: Mapping[str, str]) -> AsyncIterator[Look]:
     import aiohttp  # here, as no other way needs it
 
+    named = bounded(shown_url(url), MAX_SHOWN)
     if not url.startswith(("http://", "https://")):
-        raise Invalid(f"{url[:200]!r} is no URL: write http://127.0.0.1:10254")
+        raise Invalid(f"{named!r} is no URL: write http://127.0.0.1:10254")
     timeout = aiohttp.ClientTimeout(total=DEADLINE)
     async with aiohttp.ClientSession(timeout=timeout) as session:
 
         async def look() -> bytes:
             try:
                 async with session.get(f"{url.rstrip('/')}/queue", params=query, allow_redirects=False) as answer:
-                    body = await answer.content.read(MAX_BYTES)
+                    body = await _body(answer.content.iter_any(), named)
             except (aiohttp.ClientError, ValueError, TimeoutError) as error:
-                raise Unavailable(f"{url} does not answer: {str(error) or type(error).__name__}") from error
+                raise Unavailable(f"{named} does not answer: {redact(str(error)) or type(error).__name__}") from error
             if answer.status == 200:
                 return body
             text = body[:1000].decode(errors="replace").strip()
             kind = Invalid if answer.status == 400 else Unavailable
-            raise kind(f"{url}: {text if answer.status in (400, 503) else f'it answers {answer.status} to /queue'}")
+            raise kind(f"{named}: {text if answer.status in (400, 503) else f'it answers {answer.status} to /queue'}")
 
         yield look
+
+
+async def _body(parts: AsyncIterator[bytes], url: str) -> bytes:
+    """All of an answer. Raises PropellerError for one that is too large to be a page."""
+    body = bytearray()
+    async for part in parts:
+        body += part
+        if len(body) > MAX_BYTES:
+            raise PropellerError(f"{url} answers with more than {MAX_BYTES} bytes: is that a propeller controller?")
+    return bytes(body)
 
 
 @asynccontextmanager
@@ -148,14 +165,26 @@ async def _through_proxy(client: Client, namespace: str, lease: str, port: int, 
     """
     members = await _members(client, namespace, lease)
     holders = members or [await _leader(client, namespace, lease)]
-    asked = (_of_pod(client, namespace, lease, holder, port, query) for holder in holders)
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_tried(_of_pod(client, namespace, lease, holder, port, query)), name=f"ask {holder}")
+            for holder in holders
+        ]
+    answers = [task.result() for task in tasks]
     pages = [answer for answer in answers if isinstance(answer, bytes)]
     if not pages:
-        raise next(answer for answer in answers if isinstance(answer, BaseException))
+        raise next(answer for answer in answers if isinstance(answer, PropellerError))
     if len(pages) == 1:
         return pages[0]
     return orjson.dumps(merged_queue([_read(page) for page in pages], int(query["first"])))
+
+
+async def _tried(asking: Awaitable[bytes]) -> bytes | PropellerError:
+    """The answer, or why there is none: other controllers are asked all the same."""
+    try:
+        return await asking
+    except PropellerError as error:
+        return error
 
 
 async def _leader(client: Client, namespace: str, lease: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from propeller.cli._table import amounts, table
 
 _UNKNOWN = "unknown"
 
@@ -14,7 +16,7 @@ def queue_text(page: Mapping[str, Any]) -> str:
 
 
 def _lines(page: Mapping[str, Any]) -> Iterator[str]:
-    yield from _table(
+    yield from table(
         ("POOL", "HELD", "CAPACITY", "WAITING", "GRANTS"),
         (
             (pool["name"], pool["held"], _or_dash(pool["capacity"]), pool["waiting"], _rate(pool["grantsPerSecond"]))
@@ -23,7 +25,7 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
     )
     if page["tenants"]:
         yield ""
-        yield from _table(
+        yield from table(
             ("TENANT", "WEIGHT", "SHARE", "IDEAL", "HELD", "WAITING"),
             (
                 (
@@ -31,8 +33,8 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
                     f"{one['weight']:g}",
                     f"{one['share']:.1%}",
                     f"{one['ideal']:.1%}",
-                    _amounts(one["held"]),
-                    _amounts(one["waiting"]),
+                    amounts(one["held"]),
+                    amounts(one["waiting"]),
                 )
                 for one in page["tenants"]
             ),
@@ -43,17 +45,17 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         if any(one.get("cluster") for one in page["quotas"]):
             of_clusters = ((one.get("cluster") or "-", one["namespace"], one["waiting"]) for one in page["quotas"])
-            yield from _table(("CLUSTER", "NAMESPACE", "WAITING FOR QUOTA"), of_clusters)
+            yield from table(("CLUSTER", "NAMESPACE", "WAITING FOR QUOTA"), of_clusters)
         else:
             rows = ((one["namespace"], one["waiting"]) for one in page["quotas"])
-            yield from _table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
+            yield from table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
     yield ""
     others = max(0, page.get("controllers", 1) - page.get("asked", 1))
     if not page["claims"]:
         where = f" in {others} other controller{'s' if others > 1 else ''}" if others else ""
         yield f"{page['waiting']} wait for tokens{where}" if page["waiting"] else "nobody waits for tokens"
         return
-    yield from _table(
+    yield from table(
         ("POOL", "TENANT", "PLACE", "WAITED", "ESTIMATE", "TOKENS", "ATTEMPT"),
         (
             (
@@ -96,14 +98,3 @@ def _rate(per_second: float | None) -> str:
 
 def _or_dash(value: object) -> object:
     return "-" if value is None else value
-
-
-def _amounts(amounts: Mapping[str, int]) -> str:
-    return ",".join(f"{pool}={amount}" for pool, amount in amounts.items()) or "-"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    cells = [header, *(tuple(map(str, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -14,11 +14,13 @@ from propeller.cli._event_loop import run
 from propeller.cli._launch_plans import document_of, path_of, plans_of
 from propeller.cli._output import say, say_json
 from propeller.cli._registered import Linked, link, opened
+from propeller.cli._settings import load_settings
 from propeller.cli._workflow import closure_of
 from propeller.cli.flytekit_bridge import Serialized, Versioned, interpreter, list_entities, serialize
 from propeller.compiler import identifier_text
 from propeller.errors import Invalid
 from propeller.registry import Entity, EntityKind, Registry
+from propeller.storage import StorageOptions
 from propeller.text import one_line
 
 OF_SINGLE_TASKS = ".flytegen."
@@ -38,11 +40,13 @@ def register_files(
     output: str,
     python: str,
     timeout: int,
+    config: str | None,
 ) -> None:
     """Register tasks, workflows and launch plans of flytekit FILEs, compiled."""
     versioned = msgspec.structs.replace(versioned_of(image, project, domain, version), needs_images=True)
     paths = [Path(file) for file in files]
-    made = run(_register(paths, registry, versioned, interpreter(python), timeout))
+    storage = load_settings(config).storage
+    made = run(_register(paths, registry, storage, versioned, interpreter(python), timeout))
     if output == "json":
         say_json({"registry": registry, "registered": [_described(one, is_new=is_new) for one, is_new in made]})
         return
@@ -55,9 +59,9 @@ def _described(entity: Entity, *, is_new: bool) -> dict[str, object]:
 
 
 async def _register(
-    paths: list[Path], uri: str, versioned: Versioned, python: str, limit: int
+    paths: list[Path], uri: str, storage: StorageOptions, versioned: Versioned, python: str, limit: int
 ) -> list[tuple[Entity, bool]]:
-    async with opened(uri) as registry:
+    async with opened(uri, storage) as registry:
         contents: Contents = {}
         for path in paths:  # all compile before anything is registered
             contents |= await _contents(path, versioned, python, registry, limit)

@@ -19,12 +19,11 @@ from flyteidl.core import identifier_pb2, interface_pb2
 from google.protobuf.message import DecodeError
 
 from propeller.cli._launch_plans import NONE, Plans, missing_plans, named, path_of
-from propeller.cli._settings import load_settings
 from propeller.cli.flytekit_bridge import Reference, Serialized
 from propeller.compiler import find_interface_fault, find_requirements, identifier_text, sub_workflows_of
 from propeller.errors import Invalid
 from propeller.registry import Entity, EntityKind, Registry, StoredRegistry
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions
 from propeller.text import one_line
 from propeller.workflow import read_launch_plan
 
@@ -46,17 +45,16 @@ class Linked(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def opened(uri: str) -> AsyncIterator[Registry]:
-    """Open the registry at a URI, with the storage of the settings."""
-    options = msgspec.structs.replace(load_settings(None).storage, metadata_prefix=uri)
-    async with Storage(options, trusting=True) as storage:
+async def opened(uri: str, options: StorageOptions) -> AsyncIterator[Registry]:
+    """Open the registry at a URI, whose object store is reached as the options say."""
+    async with Storage(msgspec.structs.replace(options, metadata_prefix=uri), trusting=True) as storage:
         yield StoredRegistry(storage, uri)
 
 
-async def linked_with(serialized: Serialized, uri: str) -> Linked:
+async def linked_with(serialized: Serialized, uri: str, options: StorageOptions) -> Linked:
     """Link a file with the registry at a URI. With "" for none, a file that refers to a task or workflow is refused."""
     if uri:
-        async with opened(uri) as registry:
+        async with opened(uri, options) as registry:
             return await link(serialized, registry)
     known = {identifier_text(spec.template.id) for spec in serialized.tasks}
     for spec in (serialized.workflow, *serialized.workflows):

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from propeller.cli._connecting import connected, require_workflows
 from propeller.cli._event_loop import run
@@ -13,12 +12,11 @@ from propeller.cli._executions import get_execution
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._workflow import new_execution_name
+from propeller.config import Settings
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import AlreadyExists, Invalid
 from propeller.kube import Raw
 from propeller.workflow import SHARD_LABEL, WorkflowPhase, label_value, shard_key, without_signals
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
 
@@ -39,10 +37,14 @@ def rerun(
     output: str,
     recover: bool,
     overwrite_cache: bool,
+    config: str | None,
 ) -> None:
     """Create the new execution and print its name. Raises Invalid, PropellerError."""
     new = name or new_execution_name()
-    created = _create(execution, new, kubeconfig, context, namespace, recover=recover, overwrite_cache=overwrite_cache)
+    settings = load_settings(config)
+    created = _create(
+        execution, new, kubeconfig, context, namespace, settings, recover=recover, overwrite_cache=overwrite_cache
+    )
     metadata = run(created)["metadata"]
     if output == "json":
         say_json({"name": metadata["name"], "namespace": metadata["namespace"]})
@@ -57,11 +59,12 @@ async def _create(
     kubeconfig: str | None,
     context: str | None,
     namespace: str | None,
+    settings: Settings,
     *,
     recover: bool,
     overwrite_cache: bool,
 ) -> Raw:
-    async with connected(kubeconfig, context, load_settings(None)) as (client, connection):
+    async with connected(kubeconfig, context, settings) as (client, connection):
         await require_workflows(client, connection)
         where = namespace or connection.namespace
         before = await get_execution(client, WORKFLOWS, name, where)
@@ -75,12 +78,14 @@ async def _create(
 
 
 def _require_something_to_recover(workflow: Raw) -> None:
-    name = workflow["metadata"]["name"]
+    name, where = workflow["metadata"]["name"], workflow["metadata"]["namespace"]
     phase = workflow.get("status", {}).get("phase", 0)
     if phase == WorkflowPhase.SUCCEEDED:
-        raise Invalid(f"{name} has succeeded, so nothing is left to recover: propeller relaunch runs all of it again")
+        raise Invalid(
+            f"{name} has succeeded, so nothing is left to recover: propeller relaunch {name} -n {where} runs all of it"
+        )
     if phase not in {WorkflowPhase.FAILED, WorkflowPhase.ABORTED}:
-        raise Invalid(f"{name} has not ended: wait for it (propeller status {name} -w), or delete it")
+        raise Invalid(f"{name} has not ended: wait for it (propeller status {name} -n {where} -w), or delete it")
 
 
 def rerun_resource(workflow: Raw, name: str, *, recover: bool, overwrite_cache: bool = False) -> dict[str, Any]:

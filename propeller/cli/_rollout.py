@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from propeller.cli._connecting import connected
@@ -14,6 +14,7 @@ from propeller.cli._output import say, say_json
 from propeller.cli._routing_tables import Tables, table_of_settings
 from propeller.cli._settings import load_settings
 from propeller.cli._sharded import group_of
+from propeller.cli._table import table
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.errors import Conflict, Invalid, NotFound
@@ -26,6 +27,12 @@ from propeller.workflow import cluster_of_key
 
 LOOK_SECONDS = 2.0
 """Between two looks of --wait."""
+
+MAX_VERSION = 63
+"""Characters of a version, as in `shards.version`."""
+
+MAX_REASON = 500
+"""Characters of why a rollout is aborted."""
 
 Change = Callable[[GroupView], Rollout | None]
 
@@ -41,6 +48,11 @@ def start(
     config: str | None,
 ) -> int:
     """Start to give shards to a new version."""
+    for option, version in (("--to", candidate), ("--from", current)):
+        if len(version) > MAX_VERSION or not version.isprintable():
+            raise Invalid(
+                f"{option} must be {MAX_VERSION} printable characters at most, as the version of a controller"
+            )
     settings = load_settings(config)
     named = table_of_settings(settings)
     routes = run(Tables(kubeconfig, context, settings).read(named)) if named and by != "shards" else None
@@ -77,6 +89,10 @@ def promote_it(*, whole: bool, kubeconfig: str | None, context: str | None, conf
 
 def abort_it(*, reason: str, kubeconfig: str | None, context: str | None, config: str | None) -> int:
     """Give all shards back to the version that runs."""
+    if len(reason) > MAX_REASON:
+        raise Invalid(
+            f"--reason has {len(reason)} characters, over {MAX_REASON}: every process reads it again and again"
+        )
 
     def change(view: GroupView) -> Rollout:
         return abort(_under_way(view), one_line(reason), SYSTEM_CLOCK.now())
@@ -178,7 +194,7 @@ def _document(view: GroupView) -> dict[str, Any]:
             "since": rollout.since,
             "reason": rollout.reason,
             "crashes": rollout.crashes,
-            "waits_for": waits_for(rollout),
+            "waitsFor": waits_for(rollout),
         },
         "members": [
             {
@@ -214,18 +230,21 @@ def _lines(view: GroupView) -> Iterator[str]:
         yield f"it is to run the executions of {', '.join(map(one_line, clusters))}"
     if view.map.rollout is not None and (waits := waits_for(view.map.rollout)):
         yield f"to go on it waits for {one_line(waits)}"
-    rows = [("VERSION", "SHARDS", "MEMBER", "SINCE IT BEGAN")]
-    for name in view.map.members:
-        counts = view.counts.get(name)
-        done = counts.shares.items() if counts is not None else ()
-        version = one_line(view.map.versions.get(name, "")) or "-"
-        did = ", ".join(
-            (
-                *(f"{share.bad} of {share.total} {one_line(what)}" for what, share in done),
-                *(f"{count} {one_line(what)}" for what, count in (counts.done.items() if counts is not None else ())),
-            )
-        )
-        rows.append((version, str(len(view.map.held_by(name))), one_line(view.identities.get(name, "") or name), did))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    rows = (_row(view, name) for name in view.map.members)
+    yield from table(("VERSION", "SHARDS", "MEMBER", "SINCE IT BEGAN"), rows)
+
+
+def _row(view: GroupView, name: str) -> Sequence[object]:
+    """What a member is and has done."""
+    counts = view.counts.get(name)
+    shares, done = (counts.shares, counts.done) if counts is not None else ({}, {})
+    did = (
+        *(f"{share.bad} of {share.total} {what}" for what, share in shares.items()),
+        *(f"{count} {what}" for what, count in done.items()),
+    )
+    return (
+        view.map.versions.get(name) or "-",
+        len(view.map.held_by(name)),
+        view.identities.get(name) or name,
+        ", ".join(did),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from propeller.cli._table import table
 from propeller.routing import Candidate, Explanation, Move, Placement, Simulation
 
 MAX_MOVES = 20
@@ -66,11 +67,3 @@ def simulation_lines(found: Simulation) -> Iterator[str]:
 
 def _move(one: Move) -> Sequence[object]:
     return one.execution, one.before, one.after or "(waits)", one.reason
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Lines with columns below each other."""
-    cells = [header, *(tuple(map(str, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

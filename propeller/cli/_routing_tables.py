@@ -10,8 +10,6 @@ from propeller.errors import Invalid, NotFound, PropellerError
 from propeller.kube import Client
 from propeller.routing import ROUTING_TABLES, InvalidTable, Table, parse_table, table_of
 
-HELP = "a file, or routingtable/NAME for that of the cluster"
-
 _OF_CLUSTER = ("routingtable/", "routingtables/", "rt/")
 MAX_BYTES = 8 * 1024 * 1024
 """Of a file with executions or expectations."""

@@ -17,8 +17,6 @@ from propeller.cli.flytekit_bridge import Versioned, interpreter, list_entities,
 from propeller.errors import Invalid
 from propeller.text import one_line, visible
 
-_OPTIONS_END = "an input that has the name of an option is given after --"
-
 _FORMS = ("text", "json")
 
 
@@ -103,7 +101,7 @@ def _show_inputs(context: click.Context, path: Path, python: str, entity: str, *
         inputs = msgspec.to_builtins(serialized.parameters)
         say_json({"name": entity, "kind": serialized.kind, "inputs": inputs})
         return
-    click.echo(context.get_help())
+    say(context.get_help())
     formatter = context.make_formatter()
     with formatter.section(f"\nInputs of {serialized.kind} {entity}"):
         rows = [(one_line(option), visible(notes)) for option, notes in describe(serialized.parameters)]

@@ -131,13 +131,13 @@ class Supervisor:
                 process.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(GRACE_SECONDS):
-                await asyncio.gather(*(process.wait() for process in running))
+                await _all_ended(running)
         except (TimeoutError, asyncio.CancelledError):
             for process in running:
                 if process.returncode is None:
                     _log.warning("pid %d does not end, and is killed", process.pid)
                     process.kill()
-            await asyncio.gather(*(process.wait() for process in running))
+            await _all_ended(running)
 
 
 @asynccontextmanager
@@ -165,5 +165,15 @@ async def supervise(command: Sequence[str], count: int, host: str, port: int, se
         await Supervisor(command, count, front).run()
 
 
+async def _all_ended(processes: Sequence[asyncio.subprocess.Process]) -> None:
+    for process in processes:
+        await process.wait()
+
+
 def _named(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal, which has no name
+        return f"signal {-code}"

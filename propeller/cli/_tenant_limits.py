@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +12,11 @@ from propeller.cli._event_loop import run
 from propeller.cli._exit_codes import BAD_CALL, SUCCEEDED
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
+from propeller.cli._table import amounts, table
 from propeller.errors import Conflict, Invalid, NotFound, PropellerError
 from propeller.fairqueues import FAIR_QUEUES, Edit, FairQueue, edits
 from propeller.kube import Client
+from propeller.text import bounded
 
 MANAGER = "propeller-tenants-limit"
 """The field manager."""
@@ -22,6 +25,14 @@ _TRIES = 10
 """Of a change that others make changes beside."""
 
 _LOOK_SECONDS = 0.2
+
+MAX_DIGITS = 18
+"""Of a limit: an integer of 64 bits has so many."""
+
+MAX_SHOWN = 100
+"""Characters of a word in a message."""
+
+_AMOUNT = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}")
 
 _STATUS_COLUMNS = ("held", "waiting", "share", "ideal")
 
@@ -34,20 +45,27 @@ def set_limits(
     context: str | None,
     weight: float | None,
     queue: str,
-    wait: float,
+    timeout: float,
     config: str | None,
 ) -> int:
     """Set how many tokens of pools a TENANT (a project, or project/domain) may hold, and its weight."""
-    wanted = dict(map(_limit_of, limits))
+    wanted: dict[str, int | None] = {}
+    for pool, amount in map(_limit_of, limits):
+        if pool in wanted:
+            raise Invalid(f"pool {pool!r} is given twice: say once how many of its tokens")
+        wanted[pool] = amount
     if not wanted and weight is None:
         raise Invalid("say what to set: POOL=N, or --weight W")
-    return run(_set(tenant, wanted, weight, queue, wait, kubeconfig, context, config))
+    return run(_set(tenant, wanted, weight, queue, timeout, kubeconfig, context, config))
 
 
 def _limit_of(word: str) -> tuple[str, int | None]:
     pool, _, amount = word.partition("=")
-    if not pool or not (amount == "none" or (amount.isascii() and amount.isdecimal())):
-        raise Invalid(f"{word!r} is no limit: write POOL=N, such as hive=40, or POOL=none")
+    if not pool or not (amount == "none" or _AMOUNT.fullmatch(amount)):
+        raise Invalid(
+            f"{bounded(word, MAX_SHOWN)!r} is no limit: write POOL=N, such as hive=40, or POOL=none; N has "
+            f"{MAX_DIGITS} digits at most"
+        )
     return pool, None if amount == "none" else int(amount)
 
 
@@ -56,7 +74,7 @@ async def _set(
     limits: Mapping[str, int | None],
     weight: float | None,
     queue: str,
-    wait: float,
+    timeout: float,
     kubeconfig: str | None,
     context: str | None,
     config: str | None,
@@ -69,7 +87,7 @@ async def _set(
             except Conflict:
                 if not left:
                     raise
-        codes = [await _followed(client, one, tenant, wait) for one in written]
+        codes = [await _followed(client, one, tenant, timeout) for one in written]
     return max(codes, default=SUCCEEDED)
 
 
@@ -100,11 +118,11 @@ async def _write(client: Client, edit: Edit) -> FairQueue:
     return await client.patch(FAIR_QUEUES, metadata.name, body=body, field_manager=MANAGER)
 
 
-async def _followed(client: Client, written: FairQueue, tenant: str, wait: float) -> int:
+async def _followed(client: Client, written: FairQueue, tenant: str, timeout: float) -> int:
     """Say what came of a change, once a controller has seen it; return the exit code."""
     name, generation = written.metadata.name, written.metadata.generation
     loop = asyncio.get_running_loop()
-    ends = loop.time() + wait
+    ends = loop.time() + timeout
     while loop.time() < ends:
         queue = await client.get(FAIR_QUEUES, name)
         status = queue.status if isinstance(queue.status, dict) else {}
@@ -118,7 +136,7 @@ async def _followed(client: Client, written: FairQueue, tenant: str, wait: float
             say(f"fairqueue/{name}: {tenant}: in force")
             return SUCCEEDED
         await asyncio.sleep(_LOOK_SECONDS)
-    say(f"fairqueue/{name}: {tenant}: written; no controller has followed within {wait:g} s")
+    say(f"fairqueue/{name}: {tenant}: written; no controller has followed within {timeout:g} s")
     return SUCCEEDED
 
 
@@ -157,25 +175,19 @@ def _rows(queue: FairQueue) -> Iterator[dict[str, Any]]:
 def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     """A table; a tenant without a weight of its own has 1."""
     header = ("TENANT", "WEIGHT", "LIMITS", "HELD", "WAITING", "SHARE", "IDEAL", "FAIRQUEUE")
-    cells = [
+    cells = (
         (
             row["tenant"],
             f"{row['weight'] or 1:g}",
-            _amounts(row["limits"])
+            amounts(row["limits"])
             + "".join(f" +{pool}={n}" for pool, n in row["borrowing"].items())
             + "".join(f" -{pool}={n}" for pool, n in row["lending"].items()),
-            _amounts(row["held"] or {}),
+            amounts(row["held"] or {}),
             str(row["waiting"] or 0),
             f"{row['share'] or 0:.3f}",
             "-" if row["ideal"] is None else f"{row['ideal']:.3f}",
             row["fairqueue"],
         )
         for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    for line in (header, *cells):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-
-
-def _amounts(amounts: Mapping[str, int]) -> str:
-    return ",".join(f"{pool}={amount}" for pool, amount in amounts.items()) or "-"
+    )
+    yield from table(header, cells)

@@ -87,9 +87,12 @@ def _plan(file: str, only: Sequence[str]) -> tuple[Tenants, list[tuple[Cluster, 
 async def _round(file: str, only: Sequence[str], options: SyncOptions, settings: Settings) -> list[ClusterReport]:
     """Sync all clusters at once. Raises Invalid for what is wrong with the file."""
     config, plan = _plan(file, only)
-    return await asyncio.gather(
-        *(_cluster(cluster, file, config, wanted, options, settings) for cluster, wanted in plan)
-    )
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_cluster(cluster, file, config, wanted, options, settings), name=f"sync {cluster.name}")
+            for cluster, wanted in plan
+        ]
+    return [task.result() for task in tasks]
 
 
 async def _cluster(

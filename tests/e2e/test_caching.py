@@ -125,8 +125,11 @@ def test_the_page_says_what_happens(propeller: Propeller) -> None:
     file.write_text(code)
     assert [run(propeller, file, "wf")[1] for _ in range(2)] == [["computing"], []]
     listed = propeller("cache", "ls", "--output", "json").json
-    assert listed == {"tasks": [{"task": "flytesnacks/development/flow.square", "entries": 1}]}
-    (entry,) = propeller("cache", "ls", "flow.square", "--output", "json").json["entries"]
+    assert listed == {"tasks": [{"task": "flytesnacks/development/flow.square", "entries": 1}], "more": False}
+    listed = propeller("cache", "ls", "flow.square", "--output", "json").json
+    assert listed["more"] is False
+    (entry,) = listed["entries"]
+    assert entry["origin"]["attempt"] == 1, "as people count"
     assert entry["origin"]["key"]["version"] == "1"
     assert entry["origin"]["node"] == "n0"
     kept = propeller("cache", "rm", "flow.square", "--older-than", "1h", "--output", "json").json

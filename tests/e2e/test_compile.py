@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -51,6 +52,17 @@ def test_a_picture_needs_graphviz_and_says_so(propeller: Propeller) -> None:
     else:
         assert ended.code == 2
         assert "install it" in ended.err
+
+
+def test_graphviz_that_fails_is_one_error(propeller: Propeller, tmp_path: Path) -> None:
+    """Regression: a traceback, which named the call and not what Graphviz had said."""
+    dot = tmp_path / "bin" / "dot"
+    dot.parent.mkdir()
+    dot.write_text("#!/bin/sh\ncat > /dev/null\necho 'out of memory' >&2\nexit 3\n")
+    dot.chmod(0o755)
+    words = (EXAMPLES / "quality_gate.py", "gate", "--explain", "svg", "--python", sys.executable)
+    ended = propeller("compile", *words, PATH=f"{dot.parent}:{os.environ['PATH']}")
+    assert (ended.code, ended.err) == (3, "error: dot -Tsvg ended with exit code 3: out of memory\n")
 
 
 def test_a_directory_is_reported_on_and_its_resources_written(propeller: Propeller) -> None:

@@ -172,7 +172,7 @@ async def test_commands_of_the_page_on_tenants_limits_do_what_it_says(cluster: C
     for line in documented("tenants.md", "sh", "limit set").splitlines():
         words = line.split()
         assert words[0] == "propeller"
-        await propeller(cluster, *words[1:], *(["--wait", "0"] if "set" in words else []))
+        await propeller(cluster, *words[1:], *(["--timeout", "0"] if "set" in words else []))
     tenants = (await cluster.client.get(RAW_FAIR_QUEUES, "warehouse"))["spec"]["tenants"]
     assert {one["name"]: one for one in tenants}["ml"] == {"name": "ml", "weight": 2}
     assert {one["name"]: one for one in tenants}["ml/production"] == {"name": "ml/production", "weight": 3}

@@ -74,6 +74,22 @@ def test_references_run_what_is_registered(propeller: Propeller, registry: str, 
     assert "1 workflows compile, 0 do not" in checked.out
 
 
+def test_the_settings_of_the_command_say_how_the_registry_is_read(
+    propeller: Propeller, registry: str, caller: Path, tmp_path: Path
+) -> None:
+    """Regression: only those of the environment did, so that a registry in an S3 of one's own was not found."""
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[storage]\nmax_blob_bytes = 10\n")
+    caller.write_text(HEAD + ALL)
+    words = ("--registry", registry, "--config", settings)
+    for command in (("run", caller, "wf", "--a", "4"), ("compile", caller, "wf", "--a", "1"), ("compile", caller)):
+        ended = propeller(*command, *words, "--python", sys.executable)
+        assert ended.code != 0
+        assert "storage.max_blob_bytes" in ended.err + ended.out
+    where = ("--project", "other", "--domain", "production", "--version", "v2", "--python", sys.executable)
+    assert "storage.max_blob_bytes" in propeller("register", caller, *words, *where).err
+
+
 def test_a_reference_that_does_not_fit_is_refused_with_both_interfaces(
     propeller: Propeller, registry: str, caller: Path
 ) -> None:

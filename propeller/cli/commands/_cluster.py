@@ -6,9 +6,18 @@ from typing import Any
 
 import click
 
+from propeller.cli.commands._options import PORT_OR_ANY, config_option
+
 
 @click.command("cluster")
-@click.option("--port", default=0, show_default="any free one", help="Port of the API server, on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=PORT_OR_ANY,
+    default=0,
+    show_default="any free one",
+    metavar="PORT",
+    help="Port of the API server, on 127.0.0.1.",
+)
 @click.option(
     "--kubeconfig", default="propeller.kubeconfig", show_default=True, metavar="FILE", help="Where to write it."
 )
@@ -16,7 +25,7 @@ import click
 @click.option("--python", default="", metavar="PATH", help="The interpreter that pods run with.")
 @click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
 @click.option("--tls/--no-tls", default=False, show_default=True, help="Serve HTTPS (needs the openssl command).")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def command(**given: Any) -> Any:
     """Serve an API server whose pods run as processes of this machine, until Ctrl-C.
 

@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options, output_option
+from propeller.cli.commands._options import Finite, cluster_options, output_option
 
 
 @click.command("clusters")
 @click.argument("table", required=False, default="")
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Connect to each cluster.")
-@click.option(
-    "--deadline", default=5.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of a probe."
-)
+@click.option("--deadline", default=5.0, show_default=True, type=Finite(0.1), metavar="SECONDS", help="Of a probe.")
 @cluster_options
 @output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from propeller.cli._inputs import TakesInputs
+from propeller.cli._inputs import OPTIONS_END, TakesInputs
 from propeller.cli._versioned import Versioned
-from propeller.cli.commands._options import project_options, reading_options
+from propeller.cli.commands._options import config_option, project_options, reading_options
 
 
-@click.command("compile", cls=TakesInputs)
+@click.command("compile", cls=TakesInputs, epilog=f"Note: {OPTIONS_END}.")
 @click.argument("path", metavar="FILE|DIR")
 @click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
@@ -40,6 +40,7 @@ from propeller.cli.commands._options import project_options, reading_options
     help="Of the resource.",
 )
 @reading_options
+@config_option("Settings; they say how the registry's object store is reached.")
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> Any:
     """Compile ENTITY of the flytekit FILE, with inputs, to a FlyteWorkflow on standard output.

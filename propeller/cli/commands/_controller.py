@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from propeller.cli.commands._limits import DEFAULT_SHARDS, MAX_SHARDS
-from propeller.cli.commands._options import cluster_options
+from propeller.cli.commands._options import PORT_OR_ANY, cluster_options
 from propeller.telemetry import LOG_LEVELS, LogFormat
 
 
@@ -26,7 +26,11 @@ from propeller.telemetry import LOG_LEVELS, LogFormat
     help="The lease; default: election.lease_namespace and lease_name of the settings, flyte/propeller-controller.",
 )
 @click.option(
-    "--metrics-port", default=10254, show_default=True, help="/metrics, /healthz, /readyz and /queue; 0: any free port."
+    "--metrics-port",
+    type=PORT_OR_ANY,
+    default=10254,
+    show_default=True,
+    help="/metrics, /healthz, /readyz and /queue; 0: any free port.",
 )
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on; pods want 0.0.0.0."

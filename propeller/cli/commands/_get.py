@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from propeller.cli.commands._limits import MAX_LINES
-from propeller.cli.commands._options import cluster_options, output_option
+from propeller.cli.commands._options import Finite, cluster_options, output_option
 
 
 @click.command("get")
@@ -29,9 +29,7 @@ from propeller.cli.commands._options import cluster_options, output_option
     "--token", default="", help="Where the log of a connector's job goes on, as printed with the lines before."
 )
 @click.option("--query", "queries", multiple=True, help="Metrics of a connector's job; default: what its service has.")
-@click.option(
-    "--last", type=click.FloatRange(min=1), default=None, help="Seconds of metrics; default: since the job began."
-)
+@click.option("--last", type=Finite(min=1), default=None, help="Seconds of metrics; default: since the job began.")
 @output_option
 @click.option(
     "--config", default=None, metavar="FILE", help="Settings: how the object store is reached, and where logs are."

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from propeller.cli.commands._options import config_option
+
 
 @click.command("install")
 @click.option("--print", "print_", is_flag=True, help="Print the manifests as YAML (the only thing this command does).")
@@ -13,6 +15,7 @@ import click
     "--namespace",
     default="",
     show_default="flyte",
+    metavar="NAMESPACE",
     help="Where the controller's service account and its lease live.",
 )
 @click.option(
@@ -22,12 +25,7 @@ import click
     help="Rights on workflows and pods of this namespace alone, for propeller controller -n; default: of all.",
 )
 @click.option("--image", default="", metavar="IMAGE", help="Also a Deployment that runs the controller.")
-@click.option(
-    "--config",
-    default=None,
-    metavar="FILE",
-    help="Settings, TOML or YAML: rights that they do not need are left out; with --image the Deployment's.",
-)
+@config_option("Settings, TOML or YAML: rights that they do not need are left out; with --image the Deployment's.")
 @click.option(
     "--routing",
     is_flag=True,

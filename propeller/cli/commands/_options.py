@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,22 @@ import click
 from propeller.cli._versioned import Versioned
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+PORT = click.IntRange(1, 65_535)
+PORT_OR_ANY = click.IntRange(0, 65_535)
+"""0: any free one."""
+
+SETTINGS = "Settings, TOML or YAML; see docs/settings.md."
+
+
+class Finite(click.FloatRange):
+    """Numbers of a range; infinity and NaN are none, of which click takes both."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
 
 
 class Commands(click.Group):
@@ -67,6 +84,11 @@ def reading_options(function: F) -> F:
     )
 
 
+def config_option(help_: str = SETTINGS) -> Callable[[F], F]:
+    """Make a decorator that adds `--config`."""
+    return click.option("--config", default=None, metavar="FILE", help=help_)
+
+
 def output_option(function: F) -> F:
     """Add `--output text|json`."""
     return _added(
@@ -105,6 +127,7 @@ def rerun_options(function: F) -> F:
     """Add EXECUTION and the options of `recover` and `relaunch`."""
     return _added(
         function,
+        config_option(),
         output_option,
         click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs."),
         click.option("--name", default="", help="Of the new execution; default: a random one."),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options, output_option
+from propeller.cli.commands._options import PORT, Finite, cluster_options, output_option
 
 
 @click.command("queue")
@@ -17,9 +17,7 @@ from propeller.cli.commands._options import cluster_options, output_option
     "--first", default=20, show_default=True, type=click.IntRange(1, 500), help="How many claims of each pool to show."
 )
 @click.option("--watch", "-w", is_flag=True, help="Show it again and again, until Ctrl-C.")
-@click.option(
-    "--interval", default=2.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of --watch."
-)
+@click.option("--interval", default=2.0, show_default=True, type=Finite(0.1), metavar="SECONDS", help="Of --watch.")
 @output_option
 @click.option(
     "--url",
@@ -27,7 +25,9 @@ from propeller.cli.commands._options import cluster_options, output_option
     metavar="URL",
     help="The controller's HTTP port; default: that of the pod that has the lease, or of all that divide the work.",
 )
-@click.option("--port", default=10254, show_default=True, help="Port of that pod: the controller's --metrics-port.")
+@click.option(
+    "--port", type=PORT, default=10254, show_default=True, help="Port of that pod: the controller's --metrics-port."
+)
 @click.option("--lease", default="", metavar="NAMESPACE/NAME", help="The controller's lease; default: the settings'.")
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def command(**given: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from propeller.cli._versioned import Versioned
-from propeller.cli.commands._options import output_option, project_options, reading_options
+from propeller.cli.commands._options import config_option, output_option, project_options, reading_options
 
 
 @click.command("register")
@@ -23,6 +23,7 @@ from propeller.cli.commands._options import output_option, project_options, read
 )
 @output_option
 @reading_options
+@config_option("Settings; they say how the registry's object store is reached.")
 def command(**given: Any) -> Any:
     """Register tasks, workflows and launch plans of flytekit FILEs, compiled.
 

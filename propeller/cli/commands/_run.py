@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
-from propeller.cli._inputs import TakesInputs
+from propeller.cli._inputs import OPTIONS_END, TakesInputs
+from propeller.cli.commands._options import config_option
 
-_OPTIONS_END = "an input that has the name of an option is given after --"
 
-
-@click.command("run", cls=TakesInputs, add_help_option=False, epilog=f"Note: {_OPTIONS_END}.")
+@click.command("run", cls=TakesInputs, add_help_option=False, epilog=f"Note: {OPTIONS_END}.")
 @click.argument("file", required=False)
 @click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
@@ -26,7 +25,7 @@ _OPTIONS_END = "an input that has the name of an option is given after --"
 @click.option("--registry", default="", metavar="URI", help="Where what FILE refers to is registered.")
 @click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
 @click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 @click.option("-h", "--help", "help_", is_flag=True, help="Show this; after FILE and WORKFLOW, their inputs too.")
 @click.pass_context
 def command(context: click.Context, /, *, file: str | None, **given: Any) -> Any:

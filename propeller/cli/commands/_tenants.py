@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import Commands, cluster_options, output_option
+from propeller.cli.commands._options import Commands, Finite, cluster_options, output_option
 
 
 @click.group("tenants", cls=Commands)
@@ -29,10 +29,17 @@ def _limit() -> None:
 @click.argument("tenant")
 @click.argument("limits", nargs=-1, metavar="[POOL=N]...")
 @cluster_options
-@click.option("--weight", type=float, default=None, help="Its share relative to the tenants beside it.")
+@click.option(
+    "--weight", type=Finite(0, min_open=True), default=None, help="Its share relative to the tenants beside it."
+)
 @click.option("--queue", default="", metavar="NAME", help="The FairQueue; default: the one that has the pool.")
 @click.option(
-    "--wait", default=5.0, show_default=True, metavar="SECONDS", help="How long to wait for a controller to follow."
+    "--timeout",
+    type=Finite(0),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a controller to follow.",
 )
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def set_limits(**given: Any) -> Any:
@@ -66,7 +73,7 @@ def list_tenants(**given: Any) -> Any:
 @click.option("--dry-run", is_flag=True, help="Change nothing; show what differs, and exit with 1 if anything does.")
 @click.option("--prune", is_flag=True, help="Delete marked objects that no template makes any more, but no namespace.")
 @click.option("--prune-namespaces", is_flag=True, help="Delete such namespaces, with all that is in them.")
-@click.option("--cluster", "only", multiple=True, metavar="NAME", help="Only this cluster; may be given again.")
+@click.option("--cluster", "only", multiple=True, metavar="NAME", help="Only this cluster; may be repeated.")
 @click.option("--watch", "-w", is_flag=True, help="Go on, a round each interval, while holding the lease.")
 @output_option
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")

@@ -25,7 +25,7 @@ def begun(*nodes: dict[str, Any], **fields: Any) -> Execution:
 def answered(of: Execution, gate: str, text: str = "5", approves: bool | None = None, **annotations: str) -> str:
     """What would be written."""
     given = {f"propeller/signal.{node}": value for node, value in annotations.items()}
-    workflow = FlyteWorkflow(metadata=ObjectMeta(name="e", annotations=given))
+    workflow = FlyteWorkflow(metadata=ObjectMeta(name="e", namespace="ns", annotations=given))
     answer = Answer(execution="e", gate=gate, text=text, approves=approves, namespace="ns", as_json=False)
     return text_for(gate_of(of, gate), workflow, answer)
 
@@ -57,7 +57,7 @@ def test_a_name_of_several_gates_is_asked_back_for_until_one_of_them_is_left() -
     ("gate", "text", "approves", "says"),
     [
         ("n0", "x", None, "n0 waits for a value of type integer: expected a whole number of 64 bits, found 'x'"),
-        ("n0", "", True, "n0 waits for a value of type integer, not for an approval: propeller signal e n0 VALUE"),
+        ("n0", "", True, "not for an approval: propeller signal e n0 VALUE -n ns$"),
         ("n1", "maybe", None, "n1 waits for a value of type boolean: expected true or false"),
         ("n2", "5", None, "n2 sleeps, and ends by itself"),
         ("n3", "5", None, "n3 is a task node, not a gate"),

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from propeller.cli import _supervisor
 from propeller.cli._controller import _with_shards
-from propeller.cli._front import summed
+from propeller.cli._front import Front, summed
 from propeller.cli._supervisor import Supervisor, fronted
 from propeller.cli.commands._controller import command
 from propeller.config import Settings, WorkflowShardOptions
-from propeller.telemetry import Metrics, MetricsOptions
+from propeller.telemetry import Metrics, MetricsOptions, serve_metrics
 from propeller.testing import eventually
 
 CHILD = """
@@ -138,3 +138,19 @@ def test_options_that_contradict_each_other_are_refused(
         _with_shards(Settings(), shards, processes, elect=elect)
     assert CliRunner().invoke(command, ["--shards", "33"]).exit_code == 2
     assert signal.Signals(9).name == _supervisor._named(-9)
+
+
+def test_a_process_that_is_killed_by_a_signal_without_a_name_is_replaced_as_others() -> None:
+    """Regression: the supervisor itself ended, by the name that a real-time signal does not have."""
+    assert _supervisor._named(-40) == "signal 40"
+
+
+async def test_a_process_that_ends_while_all_are_asked_leaves_the_answers_of_the_others() -> None:
+    """Regression: the page of all was an internal error then."""
+    async with serve_metrics(Metrics(), pages={}) as port, aiohttp.ClientSession() as session:
+        front = Front(session)
+        front.ports = {1: port, 2: port}
+        asked = asyncio.create_task(front.text())
+        await asyncio.sleep(0)  # both are about to be asked
+        front.ports.clear()
+        assert b"propeller_" in await asked

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import pytest
 
+from propeller.cli import _queue
 from propeller.cli._probes import Probes
-from propeller.cli._queue import _at_url, _read
+from propeller.cli._queue import _at_url, _read, _show
 from propeller.cli._queue_text import duration, queue_text
 from propeller.embedded.server import ApiServer
 from propeller.errors import Invalid, PropellerError, Unavailable
@@ -196,3 +199,53 @@ async def test_a_process_that_does_not_run_workflows_says_so() -> None:
         probes = Probes(Client(server.transport()), 60.0)
         with pytest.raises(Unavailable, match="this process does not run workflows now"):
             probes.queue({})
+
+
+async def test_a_page_that_comes_in_pieces_is_read_whole() -> None:
+    """Regression: the first piece alone was read, and was no JSON; a page of thousands of claims comes in several."""
+    claims = [PAGE["claims"][0] | {"attempt": number} for number in range(20_000)]
+
+    async with (
+        serve_metrics(Metrics(), pages={"/queue": lambda _: orjson.dumps(PAGE | {"claims": claims})}) as port,
+        _at_url(f"http://127.0.0.1:{port}", {}) as look,
+    ):
+        assert len(_read(await look())["claims"]) == len(claims)
+
+
+async def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_queue, "MAX_BYTES", 1000)
+    async with (
+        serve_metrics(Metrics(), pages={"/queue": lambda _: b" " * 100_000}) as port,
+        _at_url(f"http://127.0.0.1:{port}", {}) as look,
+    ):
+        with pytest.raises(PropellerError, match="answers with more than 1000 bytes"):
+            await look()
+
+
+@pytest.mark.parametrize("url", ["http://me:sesame@127.0.0.1:1/?token=sesame", "me:sesame@127.0.0.1:1"])
+async def test_credentials_in_a_url_are_not_said(url: str) -> None:
+    with pytest.raises(PropellerError, match=r"127\.0\.0\.1:1") as raised:
+        async with _at_url(url, {}) as look:
+            await look()
+    assert "sesame" not in str(raised.value)
+
+
+async def test_watching_goes_on_while_no_controller_is_active(capfd: pytest.CaptureFixture[str]) -> None:
+    """Regression: it ended at the first handover of the lease, unless it was on a terminal."""
+    answers: list[bytes | Exception] = [orjson.dumps(PAGE), Unavailable("nobody has the lease"), orjson.dumps(PAGE)]
+
+    async def look() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def way() -> AsyncIterator[Any]:
+        yield look
+
+    with pytest.raises(IndexError):  # there is no fourth answer
+        await _show(way(), as_json=True, every=0.0)
+    captured = capfd.readouterr()
+    assert [orjson.loads(line)["waiting"] for line in captured.out.splitlines()] == [1204, 1204]
+    assert captured.err == "nobody has the lease\n"

@@ -14,7 +14,7 @@ from propeller.cli._workflow import closure_of
 from propeller.cli.flytekit_bridge import Reference, Serialized
 from propeller.errors import Invalid
 from propeller.registry import Entity, EntityKind, StoredRegistry
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.unit.compiler import shapes
 
 KINDS = {
@@ -130,7 +130,7 @@ async def test_without_a_registry_what_is_not_in_the_file_is_refused_by_name() -
     mapped = core_pb2.Node(id="n0", array_node=core_pb2.ArrayNode(node=runs_task("t")))
     for node, words in ((runs_task("t"), "task t"), (mapped, "task t"), (runs_workflow("w"), "workflow w")):
         with pytest.raises(Invalid, match=rf"{words} \(project 'other'.* is not in the file: .* --registry URI"):
-            await linked_with(file(node), "")
+            await linked_with(file(node), "", StorageOptions())
 
 
 async def test_content_that_is_something_else_is_refused() -> None:

@@ -47,7 +47,7 @@ def test_the_status_says_what_a_stage_waits_for_by_what_was_noted() -> None:
     rollout = msgspec.structs.replace(MAP.rollout, noted=noted)
     view = GroupView(msgspec.structs.replace(MAP, rollout=rollout))
     assert list(_lines(view))[1] == "to go on it waits for 50 work, of which there are 8"
-    assert _document(view)["rollout"]["waits_for"] == "50 work, of which there are 8"
+    assert _document(view)["rollout"]["waitsFor"] == "50 work, of which there are 8"
 
 
 def test_no_rollout_is_no_rollout() -> None:
