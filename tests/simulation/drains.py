@@ -110,6 +110,11 @@ class Shown:
         execution = self._execution(uid)
         return frozenset(_left_of(execution)[0]) if execution is not None else frozenset()
 
+    def children_left_by(self, uid: str) -> dict[str, str]:
+        """By node, the names of executions that it leaves to be recovered."""
+        execution = self._execution(uid)
+        return _left_of(execution)[1] if execution is not None else {}
+
     def _execution(self, uid: str) -> Execution | None:
         kind = self._server._registry.find("flyte.lyft.com", "v1alpha1", "flyteworkflows")
         for record in () if kind is None else kind.collection.records.values():

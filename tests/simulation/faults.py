@@ -8,7 +8,7 @@ from typing import Any
 
 from propeller.embedded.faults import NO_FAULTS
 from tests.simulation.processes import Processes
-from tests.simulation.reached import DIVIDED, STORE_DOWN
+from tests.simulation.reached import DIVIDED, STORE_DOWN, WATCHES_CUT
 from tests.simulation.scene import Scene
 
 
@@ -80,6 +80,7 @@ class Faults:
             return
         process = self._scene.rng.choice(self._processes.alive)
         self._scene.event_log.record(f"{process.name} is cut off")
+        self._scene.reached.befalls(WATCHES_CUT, self._processes.controlled_by(process))
         process.link.partitioned = True
         if self._scene.rng.random() < 0.5:
             self._overlap()
@@ -95,6 +96,7 @@ class Faults:
 
     async def _outage(self) -> None:
         self._scene.event_log.record("the API server is down")
+        self._scene.reached.befalls(WATCHES_CUT)
         self._scene.server.stop()
         await asyncio.sleep(self._scene.rng.choice((0.1, 2.0, 30.0)))
         self._scene.event_log.record("the API server is up")
@@ -117,11 +119,13 @@ class Faults:
             self._scene.event_log.record("the object store is up")
 
     async def _clock_jump(self) -> None:
+        self._scene.oracle.clocks_are_right = False
         for process in self._processes.alive:
             process.clock.error += self._scene.rng.uniform(-30.0, 30.0)
             self._scene.event_log.record(f"the clock of {process.name} is wrong by {process.clock.error:.1f} s")
 
     async def _disturb_watches(self) -> None:
+        self._scene.reached.befalls(WATCHES_CUT)
         if self._scene.rng.random() < 0.5:
             self._scene.event_log.record("history is compacted")
             self._scene.server.compact()

@@ -32,6 +32,8 @@ class Node:
     after: tuple[str, ...] = ()
     attempts: int = 1
     deadline: bool = False
+    limited: str = field(default="", repr=False)
+    """A gate's time, as a duration; "": any."""
     timed: bool = False
     """Whether what runs inside the node has a time, in which some of it may not end."""
     may_hang: bool = False
@@ -89,6 +91,13 @@ class Flow:
         """
         nodes = [node for graph in (self.root, *self.subs.values()) for node in graph.nodes]
         return all(node.kind != "dynamic" and node.min_successes is None and not node.timed for node in nodes)
+
+    @property
+    def ends_in_order(self) -> bool:
+        """Whether whatever runs comes to its own end, also if something else fails."""
+        graphs = (self.root, *self.subs.values())
+        kinds = {node.kind for graph in graphs for node in graph.nodes}
+        return all(graph.keeps_going for graph in graphs) and not self.is_timed and kinds <= {"task", "workflow"}
 
     def resource(self, name: str) -> dict[str, Any]:
         """As FlyteAdmin would create it."""
@@ -229,6 +238,8 @@ def _node(node: Node) -> dict[str, Any]:
     task |= {"retry": {"minAttempts": node.attempts}}
     if node.deadline:
         task["executionDeadline"] = EXECUTION_DEADLINE
+    if node.limited:
+        made |= {"executionDeadline": node.limited, "retry": {"minAttempts": node.attempts}}
     if node.timed:
         made |= TIMED | {"retry": {"minAttempts": node.attempts}}
     match node.kind:

@@ -30,6 +30,9 @@ from tests.simulation.scene import NAMESPACE, WORKFLOWS, Scene
 MEAN_PAUSE = 15.0
 """Virtual seconds between two answers."""
 
+UNHEARD = "unheard"
+"""In the name of a gate that nobody answers."""
+
 
 @dataclass(frozen=True)
 class GatedFlow(Flow):
@@ -117,9 +120,13 @@ class Answering:
         annotations = workflow["metadata"].get("annotations") or {}
         earlier = {key: "" for key in annotations if key.startswith("propeller/signal.")}
         waits = (workflow.get("status") or {}).get("waits") or []
-        asked = {f"propeller/signal.{wait['node']}": wait["reason"] for wait in waits if "propeller " in wait["reason"]}
+        asked = {
+            f"propeller/signal.{wait['node']}": wait["reason"]
+            for wait in waits
+            if "propeller " in wait["reason"] and UNHEARD not in wait["node"]
+        }
         nodes = (workflow.get("spec") or {}).get("nodes", ())  # a stored closure has them elsewhere
-        early = {f"propeller/signal.{node}": "" for node in nodes if self._rng.random() < 0.05}
+        early = {f"propeller/signal.{node}": "" for node in nodes if self._rng.random() < 0.05 and UNHEARD not in node}
         return {
             key: self._text(reason) for key, reason in (early | earlier | asked).items() if self._rng.random() < 0.7
         }

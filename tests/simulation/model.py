@@ -66,10 +66,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class ExpectedGate:
-    """When a gate is asked for: all these tasks are done. `kinds` as of Expected."""
+    """When a gate is asked for: all these tasks are done. `seconds` is how long it sleeps; `kinds` as of Expected."""
 
     after: frozenset[str]
     kinds: frozenset[str]
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,15 @@ class Prediction:
     tasks: dict[str, Expected] = field(default_factory=dict)
     children: dict[str, ExpectedChild] = field(default_factory=dict)
     gates: dict[str, ExpectedGate] = field(default_factory=dict)
+    failure_node: str = ""
+    """The failure node of the workflow itself, by unique id, if that fails and has one; "": none is to run."""
     again: Callable[[Answers], Prediction] | None = None
 
     def answered(self, answers: Answers) -> None:
         """Foretell what follows from the answers to gates that count."""
         assert self.again is not None
         found = self.again(answers)
-        self.succeeds, self.outputs = found.succeeds, found.outputs
+        self.succeeds, self.outputs, self.failure_node = found.succeeds, found.outputs, found.failure_node
         self.tasks.update(found.tasks)
         self.children.update(found.children)
         self.gates.update(found.gates)
@@ -172,6 +175,8 @@ class _Walk:
         if all(end.ok for end in ends.values()) and len(ends) == len(graph.nodes) - len(cases):
             return _End(True, ends[graph.output].value, done)
         if graph.failure_node is not None:
+            if not parent:
+                self.prediction.failure_node = unique_node_id(parent, attempt, graph.failure_node.id)
             with self.inside("failure node"):
                 self.node(graph, graph.failure_node, parent, attempt, inputs, after, ends)
         return _End(False, None, done)
@@ -218,7 +223,7 @@ class _Walk:
                 case "plans":
                     return self.plans(unique_id, node, own["x"], after)
                 case "signal" | "approve" | "sleep":
-                    return self.gate(unique_id, own, after)
+                    return self.gate(unique_id, node, own, after)
             return self.branch(graph, node, parent, attempt, inputs, own, after, ends)
 
     def branch(
@@ -238,8 +243,9 @@ class _Walk:
             return _End(False)
         return self.node(graph, case, parent, attempt, inputs, needed, ends)
 
-    def gate(self, unique_id: str, inputs: dict[str, Any], after: frozenset[str]) -> _End:
-        self.prediction.gates[unique_id] = ExpectedGate(after, self.around)
+    def gate(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        seconds = float(node.limit) if node.kind == "sleep" else 0.0
+        self.prediction.gates[unique_id] = ExpectedGate(after, self.around, seconds)
         if unique_id not in self.answers:
             return _End(False, None, after)
         given = self.answers[unique_id]

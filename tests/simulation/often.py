@@ -11,11 +11,14 @@ from contextlib import AbstractContextManager, contextmanager
 from unittest import mock
 
 from propeller.embedded.faults import FaultProfile
+from tests.simulation.failing import FAILURE_MUTATIONS, failures
 from tests.simulation.namesakes import NAMESAKE_MUTATIONS, namesakes
 from tests.simulation.recovering import RECOVERY_MUTATIONS, recoveries
+from tests.simulation.reserving import RESERVATION_MUTATIONS, reservations
 from tests.simulation.restored import Restored
 from tests.simulation.scene import Scene
 from tests.simulation.shared import SharedPools
+from tests.simulation.timeouts import TIMEOUT_MUTATIONS, timeouts
 from tests.simulation.tokens import Tokens
 
 
@@ -87,13 +90,22 @@ def _handovers() -> Iterator[None]:
 
 
 OFTEN: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "failures": failures,
     "handovers": _handovers,
     "losses": _losses,
     "moves": _moves,
     "namesakes": namesakes,
     "recoveries": recoveries,
+    "reservations": reservations,
     "restores": _restores,
+    "timeouts": timeouts,
 }
 
-OFTEN_MUTATIONS = {**NAMESAKE_MUTATIONS, **RECOVERY_MUTATIONS}
+OFTEN_MUTATIONS = {
+    **FAILURE_MUTATIONS,
+    **NAMESAKE_MUTATIONS,
+    **RECOVERY_MUTATIONS,
+    **RESERVATION_MUTATIONS,
+    **TIMEOUT_MUTATIONS,
+}
 """Defects that are planted in worlds which have modules of their own."""

@@ -17,6 +17,7 @@ import orjson
 from propeller.embedded.faults import FaultyLink
 from propeller.embedded.server import Forward
 from propeller.embedded.server.patch._merge_patch import merge_patch
+from propeller.errors import PropellerError
 from propeller.kube import Request, Response
 from propeller.workflow import NodePhase
 from tests.simulation.event_log import EventLog
@@ -102,6 +103,10 @@ class Workflow:
     children: list[Workflow] = field(default_factory=list)
     vanished: bool = False
     """Whether somebody has deleted it: if no status shows that it was started, it is started once more."""
+    since: float = 0.0
+    """Loop time when it was created."""
+    children_left: dict[str, str] = field(default_factory=dict)
+    """By node, the executions of the one that it recovers which its own ones have to recover, by name."""
     disturbed: bool = False
     """Whether somebody has deleted an execution that it has started, or one inside of it: it may fail by that."""
 
@@ -125,6 +130,9 @@ class Oracle:
 
     caches: ClassVar[bool] = False
     """Whether tasks are cached: what has been computed once proves the same of every node."""
+
+    reserves: ClassVar[bool] = False
+    """Whether nothing but kills and aborts disturbs reservations of tasks, so that no two compute the same at once."""
 
     nested: ClassVar[bool] = False
     """Whether nodes of workflows start launch plans."""
@@ -159,9 +167,19 @@ class Oracle:
         """The gates that the status of a workflow, by its uid, shows as open, and their values."""
         self.left_by: Callable[[str], frozenset[str]] = lambda uid: frozenset()
         """The nodes whose outputs a workflow, by its uid, leaves to one that recovers it."""
+        self.children_left_by: Callable[[str], dict[str, str]] = lambda uid: {}
+        """By node, the names of executions that it leaves to be recovered."""
         self.computed: set[tuple[bool, bytes]] = set()
         """What has been computed, by whether the task is dynamic, and its inputs."""
+        self.failed: Callable[[Request], None] = lambda request: None
+        """Called with a request that has failed, as far as its client knows."""
         self.fault_free = False
+        self.clocks_are_right = True
+        """Whether no clock has ever jumped."""
+        self.last_kill = -math.inf
+        """Loop time when a controller was killed."""
+        self.void_after = 0.0
+        """Seconds after a kill in which a reservation may come to be void, as nobody knows it any more."""
         self.restores = 0
         """How often the server was restored from an older copy."""
         self.asked_for_type: Counter[str] = Counter()
@@ -280,6 +298,14 @@ class Oracle:
             self.event_log.violation(f"{where} runs before {', '.join(missing)} ended well")
         if not lenient and not record.again:
             self._check_parallelism(workflow, node, expected)
+            if node == workflow.prediction.failure_node and workflow.flow.ends_in_order:
+                self._check_alone(workflow, record)
+
+    def _check_alone(self, workflow: Workflow, record: PodRecord) -> None:
+        """A failure node runs once all else has ended."""
+        for pod in workflow.pods:
+            if pod.live and pod.node != record.node and not self._is_stuck(pod):
+                self.event_log.violation(f"{workflow.name} runs its failure node beside {pod.node}")
 
     def _check_parallelism(self, workflow: Workflow, node: str, expected: Expected) -> None:
         """Items of a map task with a limit of its own count for that one, all others for the workflow's."""
@@ -290,6 +316,11 @@ class Oracle:
         if limit and at_once > limit:
             whose = f"map task {expected.map} of {workflow.name}" if expected.map else workflow.name
             self.event_log.violation(f"{whose} runs {at_once} tasks at once, over its limit of {limit}")
+
+    @property
+    def reservations_hold(self) -> bool:
+        """Whether every reservation is kept: for longer than its time to live somebody has renewed it."""
+        return self.fault_free or (self.reserves and self.event_log.time() >= self.last_kill + self.void_after)
 
     def _is_computed(self, workflow: Workflow, node: str) -> bool:
         expected = workflow.prediction.tasks.get(node)
@@ -305,7 +336,7 @@ class Oracle:
                 other = workflow.prediction.tasks.get(pod.node)
                 if other is not None and record.node in other.after:
                     self.event_log.violation(f"{where} is run after {pod.node}, which builds on its outputs")
-        if not self.fault_free or lenient or not getattr(workflow.flow, "serialize", False) or expected.is_inner:
+        if not self.reservations_hold or lenient or expected.is_inner or not getattr(workflow.flow, "serialize", False):
             return
         for other_workflow, pod in self.pods.values():
             same = other_workflow.prediction.tasks.get(pod.node)
@@ -424,15 +455,18 @@ class Oracle:
         if not parent.deleted:
             self._check_start(parent, node, attempt, expected)
         recovers = ((body.get("executionConfig") or {}).get("RecoveryExecution") or {}).get("name")
+        if node in parent.children_left and recovers != parent.children_left[node]:
+            self.event_log.violation(f"{name} recovers {recovers}, and not {parent.children_left[node]}")
         earlier = [one for one in self.children.values() if one.name == recovers]
         recovered = earlier[-1].done | earlier[-1].recovered if earlier else frozenset[str]()
         uid = answer["metadata"]["uid"]
         child = Workflow(name, uid, expected.flow, expected.prediction, frozenset(recovered), parent=parent, node=node)
-        child.deleted, child.collected = parent.deleted, parent.collected
+        child.deleted, child.collected, child.since = parent.deleted, parent.collected, self.event_log.time()
         self.children[uid] = child
         parent.children.append(child)
         if self.recoveries and earlier:
             child.taken_over = self.left_by(earlier[-1].uid)
+            child.children_left = self.children_left_by(earlier[-1].uid)
             child.answers = earlier[-1].answers_of(child.taken_over)
             if self.gated:
                 self._tell_answers(child)
@@ -504,10 +538,18 @@ class Oracle:
     def _learn_answers(self, workflow: Workflow) -> None:
         """The first status that shows that a gate opens says for ever by which value."""
         for node, value in self.opened(workflow.uid).items():
+            if node not in workflow.answers:
+                self._check_sleep(workflow, node)
             if workflow.answers.setdefault(node, value) != value:
                 known = workflow.answers[node]
                 self.event_log.violation(f"{workflow.name} gate {node} had opened by {known}, and opens by {value}")
         self._tell_answers(workflow)
+
+    def _check_sleep(self, workflow: Workflow, node: str) -> None:
+        """A gate that sleeps opens once its time is over."""
+        gate = workflow.prediction.gates.get(node)
+        if gate is not None and self.clocks_are_right and self.event_log.time() < workflow.since + gate.seconds - 1.0:
+            self.event_log.violation(f"{workflow.name} gate {node} opens before it has slept for {gate.seconds} s")
 
     def _tell_answers(self, workflow: Workflow) -> None:
         """What follows from them, also for the executions around it."""
@@ -536,7 +578,14 @@ class Watched:
             self._oracle.applied(self._who, passed, response)
             return response
 
-        return await self.link.exchange(request, seen)
+        try:
+            response = await self.link.exchange(request, seen)
+        except PropellerError:
+            self._oracle.failed(request)
+            raise
+        if response.status >= 400:
+            self._oracle.failed(request)
+        return response
 
     def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         return self.link.stream(request, chunks)

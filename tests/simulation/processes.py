@@ -110,6 +110,7 @@ class Processes:
         self._scene.event_log.record(f"{process.name} is killed")
         self._scene.reached.befalls(KILLED, self.controlled_by(process))
         process.dead = True
+        self._scene.oracle.last_kill = self._scene.loop.time()
         self._scene.tokens.is_out(process.name)
         self._scene.loop.freeze(process.number)
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.simulation.oracle import Oracle, PodRecord, Workflow
+import orjson
+
+from propeller.kube import Request
+from tests.simulation.oracle import NODE, Oracle, PodRecord, Workflow
 
 KILLED, ABORTED, RECOVERED, DIVIDED, STORE_DOWN = "kill -9", "abort", "recovery", "two controllers", "store down"
+REFUSED, WATCHES_CUT = "request lost", "watch cut"
 
 BEFALLS = {
     KILLED: "the process of its controller is killed, between any two awaits",
@@ -19,6 +23,8 @@ BEFALLS = {
     RECOVERED: "the execution has failed, and another one that takes over what it has left is created",
     DIVIDED: "a second controller begins beside the first, or its shard goes from one controller to another",
     STORE_DOWN: "the object store goes away",
+    REFUSED: "a write of its status, or the create of its pod, is refused (409, 429, 500, 504), or its answer is lost",
+    WATCHES_CUT: "watches are cut, their history is compacted, or the API server cannot be reached for a while",
 }
 """What may befall an execution, in the order of the table."""
 
@@ -38,6 +44,7 @@ OF_KINDS = (
     "operator object",
     "connector job",
     "cached task",
+    "reservation",
 )
 """Kinds of nodes and tasks, in the order of the table."""
 
@@ -58,9 +65,27 @@ class Reached:
         for workflow in everybody if workflows is None else workflows:
             self.cells.update((kind, what) for kind in self._under_way(workflow))
 
+    def request_failed(self, request: Request) -> None:
+        """A request of a controller has failed, as far as that one knows."""
+        match request.method, request.path.split("/"):
+            case "POST", [*_, "pods"]:
+                metadata = orjson.loads(request.body)["metadata"]
+                workflow = self._oracle.find(metadata["ownerReferences"][0]["uid"])
+                if workflow is not None:
+                    kinds = self._oracle.kinds_of_pods | _kinds_of_node(workflow, metadata["annotations"][NODE])
+                    self.cells.update((kind, REFUSED) for kind in kinds)
+            case "POST", [*_, "flyteworkflows"] if owners := orjson.loads(request.body)["metadata"].get("ownerReferences"):
+                parent = self._oracle.find(owners[0]["uid"])
+                node = orjson.loads(request.body)["metadata"]["annotations"][NODE]
+                if parent is not None and (child := parent.prediction.children.get(node)) is not None:
+                    self.cells.update((kind, REFUSED) for kind in child.kinds)
+            case "PATCH", [*_, "flyteworkflows", name] | [*_, "flyteworkflows", name, "status"]:
+                everybody = (*self._oracle.workflows.values(), *self._oracle.children.values())
+                self.befalls(REFUSED, [one for one in everybody if one.name == name])
+
     def recovers(self, earlier: Workflow) -> None:
         """An execution that has failed is recovered: all that had begun of it counts."""
-        begun = [kind for pod in earlier.pods for kind in _kinds_of(earlier, pod)]
+        begun = [_kinds_of(earlier, pod) for pod in earlier.pods]
         begun += [earlier.prediction.children[child.node].kinds for child in earlier.children]
         begun += [gate.kinds for node, gate in earlier.prediction.gates.items() if node in earlier.answers]
         self.cells.update((kind, RECOVERED) for kind in frozenset[str]().union(*begun))
@@ -70,7 +95,7 @@ class Reached:
     def _under_way(self, workflow: Workflow) -> frozenset[str]:
         if workflow.deleted or workflow.collected or workflow.ended:
             return frozenset()
-        found = [kind for pod in workflow.pods if pod.live for kind in _kinds_of(workflow, pod)]
+        found = [_kinds_of(workflow, pod) for pod in workflow.pods if pod.live]
         found += [workflow.prediction.children[one.node].kinds for one in workflow.children if not one.ended]
         proven = workflow.done | workflow.recovered
         for node, gate in workflow.prediction.gates.items():
@@ -79,9 +104,16 @@ class Reached:
         return frozenset[str]().union(*found)
 
 
-def _kinds_of(workflow: Workflow, pod: PodRecord) -> tuple[frozenset[str], ...]:
-    expected = workflow.prediction.tasks.get(pod.node)
-    return (expected.kinds, pod.kinds) if expected is not None else (pod.kinds,)
+def _kinds_of(workflow: Workflow, pod: PodRecord) -> frozenset[str]:
+    return pod.kinds | _kinds_of_node(workflow, pod.node)
+
+
+def _kinds_of_node(workflow: Workflow, node: str) -> frozenset[str]:
+    expected = workflow.prediction.tasks.get(node)
+    if expected is None:
+        return frozenset()
+    is_reserved = getattr(workflow.flow, "serialize", False) and not expected.is_inner
+    return expected.kinds | (frozenset({"reservation"}) if is_reserved else frozenset())
 
 
 def table_of(counts: Counter[Cell], kinds: Iterable[str] = OF_KINDS) -> str:

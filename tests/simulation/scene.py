@@ -111,6 +111,7 @@ class Scene:
         self.oracle = Oracle(self.event_log, budget, self._has_status, self.tokens)
         self.oracle.fault_free = self.fault_free
         self.reached = Reached(self.oracle)
+        self.oracle.failed = self.reached.request_failed
         self.actors: Any = None
         """Of controllers that divide the workflows: who may act for which."""
         self.denials = Denials(self.seed, self.event_log)
@@ -131,6 +132,7 @@ class Scene:
         local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})
         shown = Shown(self.server, self.clean, local)
         self.oracle.shown, self.oracle.opened, self.oracle.left_by = shown.has_succeeded, shown.opened, shown.left_by
+        self.oracle.children_left_by = shown.children_left_by
         if self.oracle.gated or self.oracle.loaded:
             self.restored.used = False  # it would take back answers that were acted on, and uploads that were stopped
         if self.oracle.nested:

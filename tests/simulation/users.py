@@ -68,9 +68,10 @@ class Users:
         resource = flow.resource(name)
         recovered = taken_over = frozenset[str]()
         answers: dict[str, int | None] = {}
+        children_left: dict[str, str] = {}
         if recover is not None:
             resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
-            recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
+            recovered, (taken_over, children_left) = frozenset(recover.done), await self._left_by(recover.name)
             answers = recover.answers_of(taken_over)
         self._scene.finalizers.put_on(resource)
         if self._scene.actors is not None:
@@ -94,12 +95,20 @@ class Users:
             self._scene.event_log.violation(f"a user cannot create {name}: {error}")
             return
         if recover is not None and recover.deleted:
-            taken_over = frozenset()
+            taken_over, children_left = frozenset(), {}
         if recover is not None:
             self._scene.reached.recovers(recover)
         uid = created["metadata"]["uid"]
         self._scene.oracle.workflows[uid] = Workflow(
-            name, uid, flow, prediction, recovered, taken_over, answers=answers
+            name,
+            uid,
+            flow,
+            prediction,
+            recovered,
+            taken_over,
+            answers=answers,
+            since=self._scene.loop.time(),
+            children_left=children_left,
         )
         expected = "succeed" if prediction.succeeds else "fail"
         scripts = {
@@ -118,17 +127,20 @@ class Users:
             flow = draw_flow(self._scene.rng)
         return flow
 
-    async def _left_by(self, name: str) -> frozenset[str]:
-        """The tasks whose outputs an ended execution has left, as its status has them. It may go meanwhile."""
+    async def _left_by(self, name: str) -> tuple[frozenset[str], dict[str, str]]:
+        """The tasks whose outputs an ended execution has left, and by node the executions that it has started and that
+        are to be recovered, as its status has them. It may go meanwhile.
+        """
         if self._scene.settings.controller.ttl:
-            return frozenset()
+            return frozenset(), {}
         try:
             workflow = await retry_until_ok(lambda: self._scene.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
         except NotFound:
-            return frozenset()  # a restored server has forgotten it
+            return frozenset(), {}  # a restored server has forgotten it
         async with Storage(self._scene.settings.storage, stores={"memory": MemoryStore(self._scene.blobs)}) as storage:
             execution = await _loading.Loader(self._scene.clean, storage, "memory://m").show(workflow, 0.0)
-            return frozenset(_loading._left_of(execution)[0])
+            outputs, children = _loading._left_of(execution)
+            return frozenset(outputs), children
 
     async def _delete(self, workflow: Workflow) -> None:
         self._scene.event_log.record(f"a user deletes {workflow.name}")

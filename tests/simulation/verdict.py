@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.simulation.oracle import Workflow
 from tests.simulation.retyped import stored_workflows
 from tests.simulation.scene import Scene
 
@@ -46,12 +47,25 @@ def check_the_end(scene: Scene) -> None:
                 scene.event_log.violation(
                     f"{workflow.name} has outputs {outputs!r}, not {workflow.prediction.outputs!r}"
                 )
+        if phase == 5:
+            _check_failure_node(scene, workflow)
     _check_pods(scene)
     check_children(scene)
-    if scene.fault_free:
+    if scene.fault_free or (scene.oracle.reserves and scene.oracle.last_kill < 0):
         for uri in scene.blobs:
             if uri.endswith(".reservation"):
                 scene.event_log.violation(f"nobody computes it any more, and {uri} is reserved")
+
+
+def _check_failure_node(scene: Scene, workflow: Workflow) -> None:
+    """An execution that has failed has run its failure node, whose outcome is as foretold."""
+    node = workflow.prediction.failure_node
+    if not node or scene.oracle.caches or workflow.restored or node in workflow.recovered | workflow.taken_over:
+        return
+    ends_well, _ = workflow.prediction.tasks[node].script.end()
+    has_run = any(pod.node == node for pod in (*workflow.pods, *workflow.forgotten))
+    if not has_run or (ends_well and node not in workflow.done):
+        scene.event_log.violation(f"{workflow.name} has failed, and its failure node {node} has not run to its end")
 
 
 def check_children(scene: Scene) -> None:

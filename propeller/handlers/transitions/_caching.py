@@ -75,3 +75,9 @@ def kept_reservation(node: NodeView, attempt: int, *, lookup: bool = False) -> t
     if lookup or not caching_of(node).serialize or is_overwritten(node):
         return ()
     return (Reserve(node.number, attempt),)
+
+
+def with_reservation(node: NodeView, begun: StartAttempt, *, lookup: bool = False) -> StartAttempt:
+    """Keep the reservation of a node whose attempt had begun before a load, unless it asks the cache anyway."""
+    kept = kept_reservation(node, begun.attempt, lookup=lookup)
+    return msgspec.structs.replace(begun, effects=(*begun.effects, *kept)) if kept else begun

@@ -29,6 +29,7 @@ from propeller.handlers.transitions._caching import (
     reserved_elsewhere,
     subgraph_ended,
     with_cache,
+    with_reservation,
 )
 from propeller.handlers.transitions._common import ABORT, SUCCEED
 from propeller.handlers.transitions._task_timers import NOT_STARTED, PENDING_TOO_LONG, deadline_checked, timer_fired
@@ -187,7 +188,7 @@ def _start(node: NodeView, now: float) -> Transition:
         system_failures=observed.system_failures,
         lookup=not has_begun and asks_first(node),
     )
-    return with_cache(node, begun)
+    return with_cache(node, with_reservation(node, begun) if has_begun else begun)
 
 
 def _observed_attempt(node: NodeView) -> ObservedAttempt:
@@ -295,7 +296,8 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
     observed = _observed_attempt(node)
     if observed.attempt > state.attempt:
         again = start_attempt(node, observed.attempt, now, wakes=ends, system_failures=observed.system_failures)
-        return msgspec.structs.replace(again, cancel_inside=True)  # the graph of a dynamic task's earlier attempt
+        again = msgspec.structs.replace(again, cancel_inside=True)  # the graph of a dynamic task's earlier attempt
+        return with_reservation(node, again)
     match state:
         case Running():
             until = (state.until,) if state.until else ()
@@ -323,8 +325,7 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
         case Launching():
             lookup = state.lookup and not (observed is not NOT_OBSERVED and observed.attempt == state.attempt)
             again = start_attempt(node, state.attempt, now, wakes=ends, refusals=state.refusals, lookup=lookup)
-            kept = kept_reservation(node, state.attempt, lookup=lookup)
-            return msgspec.structs.replace(again, effects=(*again.effects, *kept))
+            return with_reservation(node, again, lookup=lookup)
         case Collecting():
             effects = (Collect(node.number, state.attempt), *kept_reservation(node, state.attempt))
             return Stay(effects=effects, wakes=ends)
@@ -333,7 +334,7 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
 def _resume_queued(node: NodeView, state: BackingOff, now: float, ends: tuple[float, ...]) -> Transition:
     """Queue again: the queue that the attempt was in is another process', or was lost with one."""
     again = start_attempt(node, state.attempt, now, wakes=ends, refusals=state.refusals, checkpoint=False)
-    return msgspec.structs.replace(again, effects=(*again.effects, *kept_reservation(node, state.attempt)))
+    return with_reservation(node, again)
 
 
 def _resume_stopping(
@@ -341,7 +342,8 @@ def _resume_stopping(
 ) -> Transition:
     """Wait again until the last attempt has stopped. If the cache does not have its pod, the server is asked."""
     if observed.attempt == state.attempt and observed is not NOT_OBSERVED:
-        return start_attempt(node, state.attempt, now, wakes=ends)  # it had begun
+        return with_reservation(node, start_attempt(node, state.attempt, now, wakes=ends))  # it had begun
     known = node.execution.stops.within(node.number)
-    effects = () if known else (StopAttempt(node.number, state.attempt - 1),)
+    stop = () if known else (StopAttempt(node.number, state.attempt - 1),)
+    effects = (*stop, *kept_reservation(node, state.attempt, lookup=state.lookup))
     return Continue(state, effects=effects, wakes=ends, awaits_stops=True)

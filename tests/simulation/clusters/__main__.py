@@ -25,7 +25,12 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
     parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
     parser.add_argument("--mutation", choices=sorted(PLANTED), help="a defect to plant, to see whether it is found")
-    parser.add_argument("--often", choices=("outages", "takeovers"), default="", help="in the place of other troubles")
+    parser.add_argument(
+        "--often",
+        choices=("outages", "skews", "takeovers"),
+        default="",
+        help="in the place of other troubles; skews: beside them",
+    )
     worlds = parser.add_mutually_exclusive_group()
     worlds.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
     worlds.add_argument("--rollout", action="store_true", help="and try a new version in one of the clusters")

@@ -123,7 +123,8 @@ class ShardedWorld(World):
             client = self._fenced(CONTROL)
             try:
                 async with Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs)}) as storage:
-                    controller = WorkflowController(client, storage, self.settings, clock=self.clock, opener=self)
+                    clock = self.clock_here()
+                    controller = WorkflowController(client, storage, self.settings, clock=clock, opener=self)
                     controller.route_by(self.table)
                     assert controller.shards is not None
                     membership = Membership(
@@ -133,7 +134,7 @@ class ShardedWorld(World):
                         met=controller.shards.met,
                         named=named,
                         confine=controller.shards.confine,
-                        clock=self.clock,
+                        clock=clock,
                         rng=random.Random(f"member {self._seed} {process.number} {self.loop.time()}"),
                     )
                     process.joins(membership.name)

@@ -27,12 +27,16 @@ from tests.simulation.clusters.kubelet import NAMESPACE, RAW_PODS, Kubelet
 from tests.simulation.clusters.truth import CONTROL, ISOLATED, VAULT, Seen, Truth
 from tests.simulation.event_log import EventLog, Listener
 from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
+from tests.simulation.processes import Clock
 from tests.unit.workflow.drive import TASK, graph, task
 
 SHARED = ("east", "west")
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
 MAX_SECONDS = 20_000.0
 """Seconds within which everything has ended once nothing goes wrong any more."""
+
+SKEWS = (0.0, -45.0, 45.0, -3600.0, 3600.0)
+"""Seconds by which a clock may be wrong."""
 
 SHAPES: tuple[tuple[tuple[str, ...], list[tuple[str, str]]], ...] = (
     (("a",), []),
@@ -65,10 +69,11 @@ class World:
 
     `often`: what its troubles are, in the place of those that are drawn. `outages`: controllers die while a cluster is
     away, and clusters go away while one takes over. `takeovers`: controllers die; no cluster is ever away, so that no
-    attempt is to be repeated.
+    attempt is to be repeated. `skews`: what is drawn, and the clocks of clusters and controllers are minutes and hours
+    off, and jump.
     """
 
-    often: ClassVar[Literal["", "outages", "takeovers"]] = ""
+    often: ClassVar[Literal["", "outages", "takeovers", "skews"]] = ""
 
     def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool) -> None:
         self.rng = rng = random.Random(f"clusters {seed}")
@@ -76,8 +81,11 @@ class World:
         self.event_log = EventLog(loop.time, verbose=verbose)
         self.truth = Truth(self.event_log)
         self.clock = LoopClock()
+        self._skews = random.Random(f"skews {seed}")
+        self.clocks: dict[int, Clock] = {}
+        """Of processes, by number."""
         self.servers = {
-            name: ApiServer(clock=self.clock, randomness=random.Random(f"{name} {seed}"))
+            name: ApiServer(clock=self._skewed_clock(), randomness=random.Random(f"{name} {seed}"))
             for name in (CONTROL, *SHARED, VAULT)
         }
         self.clients = {name: Client(server.transport(), clock=self.clock) for name, server in self.servers.items()}
@@ -135,6 +143,19 @@ class World:
     def link(self, rng: random.Random) -> FaultyLink:
         return FaultyLink(rng, self.profile)
 
+    def _skewed_clock(self) -> Clock:
+        """A clock that is right, unless clocks are off in this world."""
+        clock = Clock()
+        if self.often == "skews":
+            clock.error = self._skews.choice(SKEWS)
+        return clock
+
+    def clock_here(self) -> Clock:
+        """The clock of the process that runs."""
+        if (clock := self.clocks.get(PROCESS.get())) is None:
+            clock = self.clocks[PROCESS.get()] = self._skewed_clock()
+        return clock
+
     def client(self, cluster: str) -> Client:
         link = self.link(random.Random(f"{cluster} {PROCESS.get()} {len(self.links)}"))
         self.links.append(link)
@@ -160,7 +181,8 @@ class World:
             client = self.client(CONTROL)
             try:
                 async with Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs)}) as storage:
-                    controller = WorkflowController(client, storage, self.settings, clock=self.clock, opener=self)
+                    clock = self.clock_here()
+                    controller = WorkflowController(client, storage, self.settings, clock=clock, opener=self)
                     controller.route_by(self.table)
                     async with controller.running():
                         self.controllers[process] = controller
@@ -214,6 +236,8 @@ class World:
             return [self._crash]
         kinds = [self._crash, self._outage, self._outage, self._partition, self._reroute, self._control_outage]
         kinds += [self._collect_pods]
+        if self.often == "skews":
+            kinds += [self._clock_jump, self._clock_jump]
         return kinds + ([self._restore] if self.restores else [])
 
     async def trouble(self) -> None:
@@ -298,6 +322,11 @@ class World:
                     name = pod["metadata"]["name"]
                     self.event_log.record(f"somebody deletes pod {name}, which has ended, in {cluster}")
                     await self.clients[cluster].delete(RAW_PODS, name, NAMESPACE, grace_seconds=0)
+
+    async def _clock_jump(self) -> None:
+        for process, clock in self.clocks.items():
+            clock.error = self._skews.choice(SKEWS)
+            self.event_log.record(f"the clock of controller {process} is wrong by {clock.error:g} s")
 
     async def _restore(self) -> None:
         """A cluster loses what was created within some seconds."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from propeller.errors import ErrorKind
 from propeller.handlers import TRANSITIONS
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
+    BackingOff,
     Collect,
     EffectFailed,
+    Execution,
     Expire,
     Expired,
     Failure,
@@ -18,10 +24,14 @@ from propeller.workflow import (
     ObserveAttempt,
     ObservedAttempt,
     OutputsFound,
+    Remains,
+    Reserve,
     begin,
     decide,
+    parse_plan,
     resume,
 )
+from tests.unit.controller.cached import template
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 
@@ -77,3 +87,38 @@ def test_the_deadline_of_a_node_whose_outputs_are_being_read_is_checked_again() 
     assert decide(running, [], 1061.0, TRANSITIONS).effects == [Expire(0, 1)]
     decide(running, [(0, Expired(1))], 1061.0, TRANSITIONS)
     assert running.phases[0] == NodePhase.FAILED
+
+
+
+def serialized() -> Execution:
+    """One task of which, among those that would compute the same, one does."""
+    closure = {"spec": graph(task("a", retry={"minAttempts": 3})), "tasks": {"t": template(serialize=True)}}
+    return execution(parse_plan(json.dumps(closure).encode(), "digest"))
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_an_attempt_that_only_its_pod_shows_keeps_its_reservation(attempt: int) -> None:
+    """Found by the simulation: without, another execution computed the same a minute after a restart."""
+    restarted = serialized()
+    restarted.observed_attempts["a"] = ObservedAttempt(attempt=attempt)
+    assert begin(restarted, TRANSITIONS, 1000.0).effects == [Launch(0, attempt), Reserve(0, attempt)]
+
+
+def test_a_later_attempt_than_that_of_its_status_keeps_its_reservation() -> None:
+    running = serialized()
+    begin(running, TRANSITIONS, 1000.0)
+    running.observed_attempts["a"] = ObservedAttempt(attempt=1)
+    assert resume(running, TRANSITIONS, 1005.0).effects == [Launch(0, 1), Reserve(0, 1)]
+
+
+def test_a_node_whose_last_attempt_has_to_stop_first_keeps_its_reservation() -> None:
+    running = serialized()
+    running.observed_attempts["a"] = ObservedAttempt(attempt=0)
+    begin(running, TRANSITIONS, 1000.0)
+    failed = Failure("Error", "exit code 1", ErrorKind.USER, recoverable=True)
+    seen = AttemptObserved(0, AttemptPhase.FAILED, failure=failed, remains=Remains.RUNNING)
+    decide(running, [(0, Launched(0)), (0, seen)], 1001.0, TRANSITIONS)
+    assert isinstance(running.states[0], BackingOff)
+    assert Reserve(0, 1) in resume(running, TRANSITIONS, 1005.0).effects
+    running.observed_attempts["a"] = ObservedAttempt(attempt=1)
+    assert Reserve(0, 1) in resume(running, TRANSITIONS, 1006.0).effects
