@@ -12,6 +12,7 @@ from unittest import mock
 
 from propeller.embedded.faults import FaultProfile
 from tests.simulation.failing import FAILURE_MUTATIONS, failures
+from tests.simulation.held import HELD_MUTATIONS, holds
 from tests.simulation.namesakes import NAMESAKE_MUTATIONS, namesakes
 from tests.simulation.recovering import RECOVERY_MUTATIONS, recoveries
 from tests.simulation.reserving import RESERVATION_MUTATIONS, reservations
@@ -92,6 +93,7 @@ def _handovers() -> Iterator[None]:
 OFTEN: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "failures": failures,
     "handovers": _handovers,
+    "holds": holds,
     "losses": _losses,
     "moves": _moves,
     "namesakes": namesakes,
@@ -103,6 +105,7 @@ OFTEN: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
 
 OFTEN_MUTATIONS = {
     **FAILURE_MUTATIONS,
+    **HELD_MUTATIONS,
     **NAMESAKE_MUTATIONS,
     **RECOVERY_MUTATIONS,
     **RESERVATION_MUTATIONS,

@@ -45,6 +45,7 @@ OF_KINDS = (
     "connector job",
     "cached task",
     "reservation",
+    "held pod",
 )
 """Kinds of nodes and tasks, in the order of the table."""
 
@@ -74,7 +75,9 @@ class Reached:
                 if workflow is not None:
                     kinds = self._oracle.kinds_of_pods | _kinds_of_node(workflow, metadata["annotations"][NODE])
                     self.cells.update((kind, REFUSED) for kind in kinds)
-            case "POST", [*_, "flyteworkflows"] if owners := orjson.loads(request.body)["metadata"].get("ownerReferences"):
+            case "POST", [*_, "flyteworkflows"] if owners := orjson.loads(request.body)["metadata"].get(
+                "ownerReferences"
+            ):
                 parent = self._oracle.find(owners[0]["uid"])
                 node = orjson.loads(request.body)["metadata"]["annotations"][NODE]
                 if parent is not None and (child := parent.prediction.children.get(node)) is not None:

@@ -131,6 +131,7 @@ class World:
 
     async def create(self, task: RemoteTask) -> bytes:
         await self.call()
+        self.require_failure(task)
         before = [job for job in self.jobs.values() if job.key == task.key]
         for job in before:
             if job.answered and self.is_alive(job.creator) and not job.deleted:
@@ -172,14 +173,24 @@ class World:
         self.jobs[job.id].deleted = True
         await self.answer()
 
+    def require_failure(self, task: RemoteTask) -> None:
+        """The job of the attempt before has failed, is unknown, or was deleted for a reason."""
+        earlier = (
+            f"{task.uid}/{task.node.execution.pod_name(task.node.number, task.attempt - 1)}" if task.attempt else ""
+        )
+        for identity, remote in self.jobs.items():
+            is_sound = remote.end is AttemptPhase.SUCCEEDED and not (remote.forgotten or remote.deleted)
+            if remote.key == earlier and is_sound and identity in self.written:
+                self.violation(f"{task.key} is begun, though job {identity!r} of the attempt before is sound")
+
     def require_reason(self, remote: Remote, identity: bytes) -> None:
         """A job that a status has is deleted as it has failed or is unknown, or as its time, or its execution, is over.
         Items of a map task may go with others.
         """
         is_sound = remote.end is AttemptPhase.SUCCEEDED and not (remote.forgotten or remote.is_timed)
-        if is_sound and identity in self.written and remote.execution not in self.aborted:
-            if "map task" not in remote.kinds:
-                self.violation(f"job {identity!r} of {remote.key} is deleted, and nothing is wrong with it")
+        has_reason = remote.execution in self.aborted or "map task" in remote.kinds
+        if is_sound and identity in self.written and not has_reason:
+            self.violation(f"job {identity!r} of {remote.key} is deleted, and nothing is wrong with it")
 
     async def require_written(self, job: Job, what: str) -> None:
         """The status of its execution has, or has had, the job."""

@@ -1,4 +1,4 @@
-"""Worlds of jobs whose controllers lose their watches while jobs run: cut, compacted, or without a way to the API server.
+"""Worlds of jobs whose controllers lose their watches while jobs run, or cannot reach the API server.
 
 What a service says meanwhile is in no status until the way is back, and what users do is not heard of.
 """

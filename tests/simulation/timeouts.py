@@ -1,7 +1,7 @@
-"""Worlds whose gates have a time: answers come before it is over, at the same moment, or never. Put on top of `--gated`.
+"""Worlds whose gates have a time: answers come before it is over, at the same moment, or never.
 
 A gate whose answer no status shows fails when its time is over, however often controllers die meanwhile; one that has
-its answer opens. Each world has one that nobody answers.
+its answer opens. Half of the worlds have one that nobody answers. Put on top of `--gated`.
 """
 
 from __future__ import annotations

@@ -33,6 +33,15 @@ SEEDS: Mapping[str, int] = {
     "--often recoveries --plugged": 20,
     "--often recoveries --loaded": 20,
     "--often namesakes --nested": 8,
+    "--often recoveries --cached": 10,
+    "--often reservations --cached": 20,
+    "--often reservations --cached --sharded": 8,
+    "--often failures": 16,
+    "--often failures --sharded": 10,
+    "--often holds": 12,
+    "--often holds --sharded": 8,
+    "--often timeouts --gated": 16,
+    "--often timeouts --gated --nested": 10,
 }
 """Of `python -m tests.simulation`."""
 

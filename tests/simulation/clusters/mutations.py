@@ -97,6 +97,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     )
 }
 
+
 def _a_cluster_that_was_not_listed_counts_as_known() -> AbstractContextManager[Any]:
     """One that was not well when a shard was taken: executions are loaded without what it runs."""
     cached = RemoteShards._cached

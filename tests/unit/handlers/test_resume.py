@@ -89,7 +89,6 @@ def test_the_deadline_of_a_node_whose_outputs_are_being_read_is_checked_again() 
     assert running.phases[0] == NodePhase.FAILED
 
 
-
 def serialized() -> Execution:
     """One task of which, among those that would compute the same, one does."""
     closure = {"spec": graph(task("a", retry={"minAttempts": 3})), "tasks": {"t": template(serialize=True)}}
