@@ -36,6 +36,9 @@ HELD = "held pod"
 LONGEST = 1500.0
 """Virtual seconds that a pod may be held: tasks with a time have 900."""
 
+LOOK = 20.0
+"""Virtual seconds between two looks at what is held."""
+
 _PODS = PODS.typed(Raw)
 
 
@@ -66,7 +69,7 @@ class Queue:
         """Let pods go when their time has come, until cancelled."""
         since: dict[str, float] = {}
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK)
             for pod in (await retry_until_ok(lambda: self._scene.clean.list(_PODS, NAMESPACE))).items:
                 uid, now = pod["metadata"]["uid"], self._scene.loop.time()
                 if is_held(pod) and now >= since.setdefault(uid, now) + self._seconds(pod):
@@ -105,7 +108,7 @@ class QueueingKubelet(Kubelet):
         if found is not None and is_held(pod):
             found[1].kinds |= {HELD}
             while is_held(pod):
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(LOOK)
                 name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
                 try:
                     pod = await retry_until_ok(functools.partial(self._client.get, _PODS, name, NAMESPACE))

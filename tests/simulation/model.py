@@ -83,6 +83,8 @@ class ExpectedChild:
     map: str = ""
     at_once: int = 0
     kinds: frozenset[str] = frozenset()
+    attempts: int = 1
+    """More than one only if the node has a time, in which its execution may not end."""
 
 
 @dataclass
@@ -298,7 +300,9 @@ class _Walk:
         }
         seed = f"{self.seed} {unique_id}"
         found = predict(flow, seed, unseen=self.unseen, drained=self.drained, answers=answers)
-        self.prediction.children[unique_id] = ExpectedChild(flow, found, after, within, at_once, self.around)
+        self.prediction.children[unique_id] = ExpectedChild(
+            flow, found, after, within, at_once, self.around, node.attempts if node.limited else 1
+        )
         return _End(found.succeeds, found.value, after | {unique_id} if found.succeeds else after)
 
     def plans(self, unique_id: str, node: Node, items: list[Any], after: frozenset[str]) -> _End:

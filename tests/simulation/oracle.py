@@ -100,6 +100,8 @@ class Workflow:
     """The one whose node has started it."""
     node: str = ""
     """That node, by unique id."""
+    attempt: int = 0
+    """Of that node."""
     children: list[Workflow] = field(default_factory=list)
     vanished: bool = False
     """Whether somebody has deleted it: if no status shows that it was started, it is started once more."""
@@ -453,7 +455,7 @@ class Oracle:
             self.event_log.violation(f"execution {name} should never be started")
             return
         if not parent.deleted:
-            self._check_start(parent, node, attempt, expected)
+            self._check_start(parent, node, int(attempt), expected)
         recovers = ((body.get("executionConfig") or {}).get("RecoveryExecution") or {}).get("name")
         if node in parent.children_left and recovers != parent.children_left[node]:
             self.event_log.violation(f"{name} recovers {recovers}, and not {parent.children_left[node]}")
@@ -461,6 +463,7 @@ class Oracle:
         recovered = earlier[-1].done | earlier[-1].recovered if earlier else frozenset[str]()
         uid = answer["metadata"]["uid"]
         child = Workflow(name, uid, expected.flow, expected.prediction, frozenset(recovered), parent=parent, node=node)
+        child.attempt = int(attempt)
         child.deleted, child.collected, child.since = parent.deleted, parent.collected, self.event_log.time()
         self.children[uid] = child
         parent.children.append(child)
@@ -471,15 +474,18 @@ class Oracle:
             if self.gated:
                 self._tell_answers(child)
 
-    def _check_start(self, parent: Workflow, node: str, attempt: str, expected: ExpectedChild) -> None:
+    def _check_start(self, parent: Workflow, node: str, attempt: int, expected: ExpectedChild) -> None:
         lenient = self.overlap or parent.disturbed
         if lenient and parent.ended:
             return  # as for pods
         where = f"{parent.name} node {node} attempt {attempt}"
-        if attempt != "0":
+        if attempt >= expected.attempts:
             self.event_log.violation(f"{where} is started, though nothing is tried again outside of an execution")
-        if any(one.node == node and not one.vanished for one in parent.children):
+        of_node = [one for one in parent.children if one.node == node and not one.vanished]
+        if any(one.attempt == attempt for one in of_node):
             self.event_log.violation(f"{where} is started twice")
+        if any(one.attempt != attempt and not one.deleted for one in of_node):
+            self.event_log.violation(f"{where} is started beside another attempt")
         if node in parent.taken_over or node in parent.done:
             self.event_log.violation(f"{where} is started though it has ended well")
         proven = parent.done | parent.recovered

@@ -20,7 +20,9 @@ import msgspec
 
 from propeller.catalog import Owner, Reservations
 from propeller.embedded.faults import FaultProfile
+from propeller.handlers.transitions import _task
 from propeller.resourcemgr import ResourceOptions
+from propeller.workflow import NodeView, StartAttempt
 from tests.simulation import users, world
 from tests.simulation.cached import CachedFlow
 from tests.simulation.faults import Faults
@@ -105,6 +107,15 @@ def _what_was_reserved_before_a_restart_is_not_kept() -> AbstractContextManager[
     return mock.patch.object(Reservations, "keep", nothing)
 
 
+def _what_only_pods_show_is_not_reserved() -> AbstractContextManager[Any]:
+    """It was so: a pod that no status had was found by the next process, and its reservation was not kept."""
+
+    def without(node: NodeView, begun: StartAttempt, *, lookup: bool = False) -> StartAttempt:
+        return begun
+
+    return mock.patch.object(_task, "with_reservation", without)
+
+
 def _reservations_are_given_back_with_their_shard() -> AbstractContextManager[Any]:
     forget = Reservations.forget
 
@@ -135,6 +146,7 @@ def _a_reservation_that_was_renewed_is_void_all_the_same() -> AbstractContextMan
 RESERVATION_MUTATIONS: Mapping[str, Any] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
+        _what_only_pods_show_is_not_reserved,
         _what_was_reserved_before_a_restart_is_not_kept,
         _reservations_are_given_back_with_their_shard,
         _reservations_of_what_is_deleted_are_kept,

@@ -1,5 +1,6 @@
 """Worlds whose gates have a time: answers come before it is over, at the same moment, or never.
 
+With `--nested`, launch plans' nodes have one, too, whose executions never end: each is stopped before the next attempt.
 A gate whose answer no status shows fails when its time is over, however often controllers die meanwhile; one that has
 its answer opens. Half of the worlds have one that nobody answers. Put on top of `--gated`.
 """
@@ -22,8 +23,13 @@ from propeller.workflow import AtGate, NodeKind, NodeView, Resume, Stay, Transit
 from tests.simulation import users
 from tests.simulation.flows import Flow, Graph, Node
 from tests.simulation.gated import UNHEARD
+from tests.simulation.nested import HUNG, NestedFlow
+from tests.simulation.scripts import Outcome
 
 GATES = {"signal", "approve", "sleep"}
+
+LATE = "late-plan"
+"""A launch plan's node whose execution never ends, and whose time does."""
 
 
 @contextmanager
@@ -41,7 +47,13 @@ def _draw(draw: Callable[[random.Random], Flow], rng: random.Random) -> Flow:
         own = {"o": 1} if kind == "approve" else {}
         gate = Node(UNHEARD, kind, own, attempts=attempts, limited=rng.choice(("10s", "3m")))
         root = replace(root, nodes=(*root.nodes, gate))
-    return replace(flow, root=root, subs={name: _limited(rng, graph) for name, graph in flow.subs.items()})
+    subs = {name: _limited(rng, graph) for name, graph in flow.subs.items()}
+    if isinstance(flow, NestedFlow) and HUNG not in subs and rng.random() < 0.5:
+        subs[HUNG] = Graph((Node("h0", "task", {"x": ("", "x")}, always=Outcome.HANG.value),), "h0", keeps_going=False)
+        late = Node(LATE, "plan", {"x": ("", "x")}, attempts=rng.choice((1, 2)), calls=HUNG, limited="5m")
+        flow = replace(flow, parallelism=0)
+        root = replace(root, nodes=(*root.nodes, late))
+    return replace(flow, root=root, subs=subs)
 
 
 def _limited(rng: random.Random, graph: Graph) -> Graph:

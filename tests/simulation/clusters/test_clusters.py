@@ -31,13 +31,23 @@ FOUND_IN_ROLLOUTS_BY = {
 }
 """As FOUND_BY, in worlds that try a new version in one cluster (`--rollout`)."""
 
-FOUND_WITH_MORE = {
+FOUND_WITH_MORE: dict[tuple[str, ...], int] = {
     ("executions do not wait for their cluster", "takeovers"): 4,
     ("what a cluster that is away may run is begun again under its number", "outages"): 14,
 }
 """As FOUND_BY, in worlds that have what others seldom have (`--often`, the second of each key)."""
 
-MORE = [("outages",), ("outages", "--sharded"), ("takeovers",), ("takeovers", "--sharded")]
+MORE = [
+    ("outages",),
+    ("outages", "--sharded"),
+    ("takeovers",),
+    ("takeovers", "--sharded"),
+    ("skews",),
+    ("skews", "--sharded"),
+    ("skews", "--rollout"),
+]
+
+PLANTED = [(mutation, often, options, seed) for (mutation, often, *options), seed in FOUND_WITH_MORE.items()]
 
 
 SIMULATION = Simulation("tests.simulation.clusters")
@@ -93,6 +103,8 @@ def test_no_seed_breaks_a_promise_where_controllers_die_and_clusters_go_away(oft
     SIMULATION.breaks_nothing(8, "--often", often, *options)
 
 
-@pytest.mark.parametrize(("mutation", "often"), sorted(FOUND_WITH_MORE))
-def test_a_planted_defect_is_found_where_controllers_die_and_clusters_go_away(mutation: str, often: str) -> None:
-    SIMULATION.finds(mutation, {mutation: FOUND_WITH_MORE[mutation, often]}, "--often", often)
+@pytest.mark.parametrize(("mutation", "often", "options", "seed"), PLANTED)
+def test_a_planted_defect_is_found_where_controllers_die_and_clusters_go_away(
+    mutation: str, often: str, options: list[str], seed: int
+) -> None:
+    SIMULATION.finds(mutation, {mutation: seed}, "--often", often, *options)
