@@ -7,6 +7,7 @@ Guarantees
     long ago.
     Those who wait in this process are told when it is released, all of them if there is a result; no request is sent
     for them meanwhile. For owners elsewhere the store is asked every `poll` seconds.
+    A node that ends while the store is asked for it has nothing once that has answered.
     Nothing here fails or blocks a task: without an answer of the store it runs unreserved.
 Caveats
     An owner that stands still for longer than `ttl` loses its reservation, and both compute the same. A server that
@@ -82,6 +83,13 @@ class _Held(msgspec.Struct):
     """Of the next renewal, in monotonic seconds."""
 
 
+class _Asking(msgspec.Struct):
+    """The store is asked for a node, which may be over meanwhile."""
+
+    calls: int = 0
+    is_over: bool = False
+
+
 class _Waiting(msgspec.Struct, frozen=True):
     tell: Callable[[], bool]
     since: float
@@ -107,6 +115,8 @@ class Reservations:
         self._causes = causes
         self._held: dict[str, _Held] = {}
         self._by_owner: dict[str, str] = {}
+        self._asking: dict[str, _Asking] = {}
+        """By the name of the owner."""
         self._waiting: dict[str, dict[str, _Waiting]] = {}
         """By path and owner."""
         self._seen: dict[str, tuple[str, float]] = {}
@@ -119,7 +129,8 @@ class Reservations:
 
     @property
     def count(self) -> int:
-        return len(self._held)
+        """How many are held, or asked for."""
+        return len(self._held) + len(self._asking)
 
     async def acquire(self, path: str, owner: Owner, tell: Callable[[], bool]) -> Busy | None:
         """Reserve a key for a node; returns None if it has it from now on, or if the store fails. While it waits,
@@ -131,7 +142,7 @@ class Reservations:
         if held is not None:
             return None
         try:
-            holder = await self._acquire(path, owner)
+            holder = await self._ask(path, owner)
         except PropellerError as error:
             self._metrics.reservations.counts["failure",] += 1
             self._causes.report(error, "a task runs without its reservation")
@@ -151,12 +162,14 @@ class Reservations:
         """Hold the reservation that the node had acquired in another process, unless another node has taken it over."""
         if path not in self._held:
             try:
-                await self._acquire(path, owner)
+                await self._ask(path, owner)
             except PropellerError as error:
                 self._causes.report(error, "a reservation could not be kept")
 
     def release(self, owner: Owner, *, computed: bool) -> None:
         """The node has ended: give back what it has. With `computed`, there is an entry now."""
+        if (asking := self._asking.get(owner.name)) is not None:
+            asking.is_over = True
         path = self._by_owner.pop(owner.name, None)
         if path is None:
             return
@@ -168,6 +181,8 @@ class Reservations:
     def forget(self, uid: str, *, is_over: bool) -> None:
         """The execution is gone, or its shard has another process from now on; that one keeps its reservations."""
         prefix = f"{uid}/"
+        for asking in [asking for name, asking in self._asking.items() if is_over and name.startswith(prefix)]:
+            asking.is_over = True
         for name in [name for name in self._by_owner if name.startswith(prefix)]:
             held = self._held[self._by_owner[name]]
             if is_over:
@@ -189,6 +204,21 @@ class Reservations:
             await asyncio.gather(renewing, *self._todo, return_exceptions=True)
 
     # at the store
+
+    async def _ask(self, path: str, owner: Owner) -> str | None:
+        """As `_acquire`; what a node gets that is over by then is given back."""
+        asking = self._asking.setdefault(owner.name, _Asking())
+        asking.calls += 1
+        try:
+            holder = await self._acquire(path, owner)
+        finally:
+            asking.calls -= 1
+            if not asking.calls:
+                del self._asking[owner.name]
+        if not asking.is_over:
+            return holder
+        self.release(owner, computed=False)
+        return None
 
     async def _acquire(self, path: str, owner: Owner) -> str | None:
         """Returns None if the node has it, else the execution that has."""

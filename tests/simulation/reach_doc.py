@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulation.command import Simulation
-from tests.simulation.reached import BEFALLS, Cell, as_rows, table_of
+from tests.simulation.reached import BEFALLS, REFUSED, WATCHES_CUT, Cell, as_rows, table_of
 from tests.simulation.remote_worlds import JOB_WORLDS
 from tests.simulation.worlds import FILE, SEEDS, reached
 
@@ -28,8 +28,16 @@ def section() -> str:
     befalls = "".join(f"- **{name}**: {what}.\n" for name, what in BEFALLS.items())
     rows = [(f"`{options}`" if options else "no option", options, number) for options, number in SEEDS.items()]
     rows += [(f"{name} (`test_remote.py`)", name, worlds.seeds) for name, worlds in JOB_WORLDS.items()]
-    worlds = "\n".join(f"| {shown} | {number} | {'yes' if name in known else 'no'} |" for shown, name, number in rows)
+    worlds = "\n".join(f"| {shown} | {number} | {_counted(known.get(name))} |" for shown, name, number in rows)
     return f"{table_of(total)}\n\n{befalls}\n| worlds | seeds of CI | counted |\n|---|---|---|\n{worlds}\n"
+
+
+def _counted(cells: Counter[Cell] | None) -> str:
+    """Say what was counted in some worlds: columns that came later need their seeds once more."""
+    if cells is None:
+        return "no"
+    later = [what for what in (REFUSED, WATCHES_CUT) if what not in {what for _, what in cells}]
+    return "yes" if len(later) < 2 else f"without {' and '.join(later)}"
 
 
 def written() -> str:

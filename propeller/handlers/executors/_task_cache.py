@@ -2,7 +2,7 @@
 
 Guarantees
     Nothing here raises or fails a node: whatever happens to the cache, the task runs.
-    A node that has a reservation gives it back when it ends, however that is.
+    A node that has a reservation gives it back when it ends, however that is; one that has ended gets none.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._waits import Holder, holder_of
 from propeller.storage import Storage
 from propeller.workflow import (
+    ENDED,
     CacheAnswered,
     CacheReserved,
     CacheStatus,
@@ -57,7 +58,7 @@ class TaskCache:
         if found.status is CacheStatus.HIT:
             self.catalog.reservations.no_longer_waits(key.path, owner)
             return CacheAnswered(attempt, found.status)
-        if found.status is CacheStatus.MISS and caching_of(node).serialize:
+        if found.status is CacheStatus.MISS and caching_of(node).serialize and not _is_over(node):
             holder = holder_of(node, attempt)
             busy = await self.catalog.reservations.acquire(key.path, owner, lambda: self._tell(holder))
             if busy is not None:
@@ -91,6 +92,8 @@ class TaskCache:
             key = await self._key_of(node)
         except PropellerError:
             return  # it is void in time
+        if _is_over(node):
+            return
         owner = _owner_of(node)
         self._keep(owner, key)
         await self.catalog.reservations.keep(key.path, owner)
@@ -119,6 +122,11 @@ class TaskCache:
         self._keys[owner.name] = key
         if len(self._keys) > KEPT_KEYS:
             self._keys.popitem(last=False)
+
+
+def _is_over(node: NodeView) -> bool:
+    """Whether the node has ended, or its execution is gone, while its inputs were read, or the cache was asked."""
+    return node.execution.dropped or node.execution.phases[node.number] in ENDED
 
 
 def _owner_of(node: NodeView) -> Owner:

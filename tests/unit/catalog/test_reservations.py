@@ -94,3 +94,29 @@ async def test_a_defect_of_one_renewal_keeps_no_other_from_being_made(
         await asyncio.sleep(2 * CatalogOptions().reservation_ttl)
         assert failed
         assert await storage.read(BLOB, fresh=True) != first
+
+
+@pytest.mark.parametrize("ends", ["deleted", "ended"])
+async def test_a_node_that_ends_while_the_store_is_asked_holds_nothing(
+    reservations: Reservations, storage: Storage, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Found by the simulation: the reservation was renewed for ever, and whoever would compute the same waited."""
+    create = storage.create
+
+    async def slowly(uri: str, data: bytes) -> str | None:
+        await asyncio.sleep(1.0)
+        return await create(uri, data)
+
+    monkeypatch.setattr(storage, "create", slowly)
+    async with reservations.running():
+        asking = asyncio.create_task(reservations.acquire(PATH, OWNER, lambda: True))
+        await asyncio.sleep(0.5)
+        if ends == "deleted":
+            reservations.forget(OWNER.uid, is_over=True)
+        else:
+            assert reservations.count
+            reservations.release(OWNER, computed=False)
+        assert await asking is None
+        await asyncio.sleep(5.0)
+        assert not reservations.count
+        assert await reservations.acquire(PATH, Owner("u1", "n0", "ns/other"), lambda: True) is None

@@ -66,6 +66,31 @@ async def test_those_who_wait_go_on_if_the_first_is_deleted() -> None:
         assert await of.has_pod("b-n0-0")
 
 
+class SlowCache(MemoryStore):
+    """It takes seconds to say that an entry is not there."""
+
+    async def read_version(self, uri: str, limit: int) -> tuple[bytes, str]:
+        await asyncio.sleep(3.0 if "/catalog/" in uri else 0.0)
+        return await super().read_version(uri, limit)
+
+    async def read(self, uri: str, limit: int) -> bytes:
+        await asyncio.sleep(3.0 if "/catalog/" in uri else 0.0)
+        return await super().read(uri, limit)
+
+
+async def test_one_that_is_deleted_while_it_looks_for_an_entry_reserves_nothing() -> None:
+    """Found by the simulation: it reserved the computation afterwards, and the controller renewed that for ever."""
+    store = SlowCache(is_local=False)
+    async with bench(store=store) as of, of.controller():
+        await create(of, "a", with_x("n0", 3), tasks=SERIALIZED)
+        await of.user.delete(WORKFLOWS, "a", "ns")
+        await asyncio.sleep(30.0)
+        assert not [uri for uri in store.blobs if uri.endswith(".reservation")]
+        await create(of, "b", with_x("n0", 3), tasks=SERIALIZED)
+        await asyncio.sleep(30.0)
+        assert await of.has_pod("b-n0-0")
+
+
 async def test_other_inputs_wait_for_nobody() -> None:
     async with bench() as of, of.controller():
         await create(of, "a", with_x("n0", 3), tasks=SERIALIZED)
