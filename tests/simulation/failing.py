@@ -24,7 +24,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.flows import Flow, Graph, Node, also
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.model import Expected
-from tests.simulation.oracle import NODE, Workflow
+from tests.simulation.oracle import NODE, Oracle, Workflow
 from tests.simulation.scripts import Outcome
 from tests.simulation.users import Users
 
@@ -98,6 +98,7 @@ def failures() -> Iterator[None]:
         mock.patch.object(world, "Users", FailingUsers),
         mock.patch.object(world, "Kubelet", SlowKubelet),
         mock.patch.object(users, "draw_flow", functools.partial(_draw, users.draw_flow)),
+        mock.patch.object(Oracle, "strict", True),
     ):
         yield
 

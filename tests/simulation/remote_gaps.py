@@ -16,6 +16,8 @@ from tests.simulation.remote import World
 class GapWorld(World):
     """See the module's text."""
 
+    strict = True
+
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self.gaps = random.Random(f"gaps {self.seed}")

@@ -24,6 +24,7 @@ from tests.simulation import users
 from tests.simulation.flows import Flow, Graph, Node
 from tests.simulation.gated import UNHEARD
 from tests.simulation.nested import HUNG, NestedFlow
+from tests.simulation.oracle import Oracle
 from tests.simulation.scripts import Outcome
 
 GATES = {"signal", "approve", "sleep"}
@@ -35,7 +36,10 @@ LATE = "late-plan"
 @contextmanager
 def timeouts() -> Iterator[None]:
     """See the module's text."""
-    with mock.patch.object(users, "draw_flow", functools.partial(_draw, users.draw_flow)):
+    with (
+        mock.patch.object(users, "draw_flow", functools.partial(_draw, users.draw_flow)),
+        mock.patch.object(Oracle, "strict", True),
+    ):
         yield
 
 
