@@ -33,7 +33,7 @@ from tests.simulation.scene import NAMESPACE, Scene
 GATE = "example.com/queue"
 HELD = "held pod"
 
-LONGEST = 1500.0
+MAX_HOLD = 1500.0
 """Virtual seconds that a pod may be held: tasks with a time have 900."""
 
 LOOK = 20.0
@@ -63,7 +63,7 @@ class Queue:
 
     def _seconds(self, pod: Raw) -> float:
         rng = random.Random(f"held {self._scene.seed} {pod['metadata']['name']}")
-        return rng.choice((0.0, 0.0, 5.0, 60.0, LONGEST)) * rng.random()
+        return rng.choice((0.0, 0.0, 5.0, 60.0, MAX_HOLD)) * rng.random()
 
     async def run(self) -> None:
         """Let pods go when their time has come, until cancelled."""

@@ -15,7 +15,7 @@ import contextvars
 import random
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from flyteidl.core import literals_pb2
 from google.protobuf import json_format
@@ -24,15 +24,15 @@ from propeller.clock import LoopClock
 from propeller.config import ApiServerOptions, AttemptOptions, CheckpointOptions, ConnectorOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController
 from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink, FaultyStore
-from propeller.embedded.server import ApiServer, Forward
+from propeller.embedded.server import ApiServer
 from propeller.errors import NotFound, PropellerError, Rejected, Unavailable
 from propeller.handlers.plugins import JobState, Plugins, RemotePlugin, RemoteTask
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw, Request, Response
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from propeller.status import decode_status, left_jobs_of
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.workflow import AttemptPhase, Failure, Job
 from tests.simulation.loop import PROCESS, SimulatedLoop, run
-from tests.simulation.reached import ABORTED, KILLED, REFUSED, Cell
+from tests.simulation.reached import ABORTED, KILLED, Cell
 from tests.simulation.retyped import definition
 from tests.unit.storage.values import bound, literal, promise
 from tests.unit.workflow import drive
@@ -54,7 +54,6 @@ class Remote:
 
     def __init__(self, task: RemoteTask, creator: int, ends: float, end: AttemptPhase, *, retryable: bool) -> None:
         self.key = task.key
-        self.is_timed = bool(task.node.spec.execution_deadline)
         self.execution = task.node.execution.info.name
         self.kinds = {"connector job", "map task"} if "-m-" in task.name else {"connector job"}
         self.creator = creator
@@ -68,9 +67,7 @@ class Remote:
 
 
 class World:
-    """See the module's text. `strict`: also, no job is deleted, or follows another one, for no reason."""
-
-    strict: ClassVar[bool] = False
+    """See the module's text."""
 
     def __init__(self, seed: int, loop: SimulatedLoop, *, mapped: bool) -> None:
         self.seed, self.loop, self.rng = seed, loop, random.Random(f"remote {seed}")
@@ -85,8 +82,6 @@ class World:
         """Ids that a status has had."""
         self.answered_late: set[bytes] = set()
         """Ids that a status has had of jobs that no snapshot has, as they were answered too late."""
-        self.aborted: set[str] = set()
-        """Names of workflows that users have deleted."""
         self.cells: set[Cell] = set()
         """Which kinds were at work when something befell their execution."""
         self.server = ApiServer(ApiServerOptions(), clock=LoopClock(), randomness=random.Random(f"uid {seed}"))
@@ -115,7 +110,7 @@ class World:
         return Client(self.server.transport(interceptor=self.link(number, profile)), clock=LoopClock())
 
     def link(self, number: int, profile: FaultProfile) -> FaultyLink:
-        return CountingLink(self, random.Random(f"link {self.seed} {number}"), profile)
+        return FaultyLink(random.Random(f"link {self.seed} {number}"), profile)
 
     # the service
 
@@ -133,8 +128,6 @@ class World:
 
     async def create(self, task: RemoteTask) -> bytes:
         await self.call()
-        if self.strict:
-            self.require_failure(task)
         before = [job for job in self.jobs.values() if job.key == task.key]
         for job in before:
             if job.answered and self.is_alive(job.creator) and not job.deleted:
@@ -172,29 +165,8 @@ class World:
         await self.call()
         if self.jobs[job.id].creator != PROCESS.get():
             await self.require_written(job, "deleted")
-        if self.strict:
-            self.require_reason(self.jobs[job.id], job.id)
         self.jobs[job.id].deleted = True
         await self.answer()
-
-    def require_failure(self, task: RemoteTask) -> None:
-        """The job of the attempt before has failed, is unknown, or was deleted for a reason."""
-        earlier = (
-            f"{task.uid}/{task.node.execution.pod_name(task.node.number, task.attempt - 1)}" if task.attempt else ""
-        )
-        for identity, remote in self.jobs.items():
-            is_sound = remote.end is AttemptPhase.SUCCEEDED and not (remote.forgotten or remote.deleted)
-            if remote.key == earlier and is_sound and identity in self.written:
-                self.violation(f"{task.key} is begun, though job {identity!r} of the attempt before is sound")
-
-    def require_reason(self, remote: Remote, identity: bytes) -> None:
-        """A job that a status has is deleted as it has failed or is unknown, or as its time, or its execution, is over.
-        Items of a map task may go with others.
-        """
-        is_sound = remote.end is AttemptPhase.SUCCEEDED and not (remote.forgotten or remote.is_timed)
-        has_reason = remote.execution in self.aborted or "map task" in remote.kinds
-        if is_sound and identity in self.written and not has_reason:
-            self.violation(f"job {identity!r} of {remote.key} is deleted, and nothing is wrong with it")
 
     async def require_written(self, job: Job, what: str) -> None:
         """The status of its execution has, or has had, the job."""
@@ -293,7 +265,6 @@ class World:
             case "delete":
                 try:
                     name = self.rng.choice(names)
-                    self.aborted.add(name)
                     await self.clean.delete(WORKFLOWS, name, NAMESPACE)
                     self.befalls(ABORTED, name)
                 except NotFound:
@@ -339,28 +310,6 @@ class World:
             self.loop.thaw(number)
             task.cancel()
         await asyncio.wait([task for _, task, *_ in self.processes])
-
-
-class CountingLink(FaultyLink):
-    """Notes which status could not be written, as far as its client knows: the jobs in it count."""
-
-    def __init__(self, world: World, rng: random.Random, profile: FaultProfile) -> None:
-        super().__init__(rng, profile)
-        self._world = world
-
-    async def exchange(self, request: Request, forward: Forward) -> Response:
-        try:
-            response = await super().exchange(request, forward)
-        except PropellerError:
-            self._failed(request)
-            raise
-        if response.status >= 400:
-            self._failed(request)
-        return response
-
-    def _failed(self, request: Request) -> None:
-        if request.method == "PATCH" and "/flyteworkflows/" in request.path:
-            self._world.befalls(REFUSED, request.path.removesuffix("/status").rpartition("/")[2])
 
 
 class Service(RemotePlugin):

@@ -56,7 +56,6 @@ class LateWorld(World):
             await super().mischief(names)
             return
         name = self.late.choice(names)
-        self.aborted.add(name)
         try:
             await self.clean.delete(WORKFLOWS, name, NAMESPACE)
         except NotFound:

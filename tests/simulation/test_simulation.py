@@ -28,7 +28,6 @@ FOUND_WITH_A_PLUGIN_BY = {
 """As FOUND_BY, in worlds whose tasks run by a plugin of another package (`--plugged`)."""
 
 FOUND_WITH_A_CACHE_BY = {
-    "a launch does not wait for the hit that it builds on": 322,
     "inputs are no part of the key": 200,
     "reservations are held by everybody": 200,
     "reservations are not given back": 200,
@@ -44,12 +43,18 @@ FOUND_WITH_GATES_BY = {
 """As FOUND_BY, in worlds whose workflows have gates (`--gated`)."""
 
 FOUND_WITH_MORE: dict[tuple[str, ...], int] = {
+    ("a restart cancels failure nodes", "failures"): 1,
     ("a restart forgets what was to be recovered", "recoveries"): 0,
     ("an execution of an earlier parent of the name counts", "namesakes", "--nested"): 5,
     ("a snapshot that a newer one replaced is lost", "restores"): 0,
     ("a store that lost its data grants at once", "losses", "--sharded"): 0,
+    ("gates have any time", "timeouts", "--gated"): 0,
+    ("reservations are given back with their shard", "reservations", "--cached", "--sharded"): 13,
+    ("reservations of what is deleted are kept", "reservations", "--cached"): 4,
+    ("the time of a gate is forgotten by a restart", "timeouts", "--gated"): 1,
     ("tokens of what is handed over come back at once", "moves", "--sharded"): 0,
     ("what is under way goes on after a handover", "handovers", "--sharded"): 8,
+    ("what was reserved before a restart is not kept", "reservations", "--cached"): 6,
     ("what ran before a restart takes no shared tokens", "moves", "--sharded"): 8,
 }
 """As FOUND_BY, in worlds that have what others seldom have (`--often`, the second of each key)."""

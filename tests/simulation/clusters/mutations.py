@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
 from propeller.clock import LoopClock
 from propeller.controller._bounds import Bounds
-from propeller.controller._clusters import ExecutionCluster
 from propeller.controller._janitor import Janitor
 from propeller.controller._remote_shards import RemoteShards
 from propeller.controller._resync import Resync
-from propeller.controller._shards import Shards
 from propeller.errors import PropellerError
 from propeller.handlers.plugins import Marks
-from propeller.informers import Informer
-from propeller.kube import Client, Pod, Request, Response
+from propeller.kube import Request, Response
 from propeller.reconcile.rollouts import Rollout, State, divisions
 from propeller.reconcile.shards import FencedTransport, ShardMap, _shard_map
-from propeller.workflow import SHARD_LABEL, Placements
+from propeller.workflow import Placements
 from tests.simulation.processes import Clock
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -98,38 +95,9 @@ MUTATIONS: Mapping[str, Mutation] = {
 }
 
 
-def _a_cluster_that_was_not_listed_counts_as_known() -> AbstractContextManager[Any]:
-    """One that was not well when a shard was taken: executions are loaded without what it runs."""
-    cached = RemoteShards._cached
-
-    async def trusting(self: RemoteShards, cluster: ExecutionCluster, pods: Informer[Pod]) -> None:
-        member = self._clusters.members.get(cluster.name)
-        was_synced = member is not None and member.is_synced
-        await cached(self, cluster, pods)
-        if member is not None:
-            member.is_synced = was_synced
-
-    return mock.patch.object(RemoteShards, "_cached", trusting)
-
-
-def _an_attempt_of_a_lost_cluster_goes_where_its_execution_goes() -> AbstractContextManager[Any]:
-    return mock.patch.object(Placements, "hold", return_value=None)
-
-
-def _other_clusters_go_on_with_a_shard_that_was_given_up() -> AbstractContextManager[Any]:
-    async def here_alone(self: RemoteShards, shards: Collection[int]) -> None:
-        for shard in shards:
-            await self._clusters.control.close(shard)
-
-    return mock.patch.object(RemoteShards, "give_up", here_alone)
-
-
 SHARDED_MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
-        _a_cluster_that_was_not_listed_counts_as_known,
-        _an_attempt_of_a_lost_cluster_goes_where_its_execution_goes,
-        _other_clusters_go_on_with_a_shard_that_was_given_up,
         _a_halted_process_sends_to_other_clusters_what_it_was_about_to,
         _a_shard_that_is_taken_is_not_followed_in_other_clusters,
     )
@@ -156,28 +124,10 @@ def _a_version_that_was_rolled_back_gets_shards_again() -> AbstractContextManage
     return mock.patch.object(_shard_map, "divisions", forgiving)
 
 
-def _what_went_to_another_shard_is_not_begun_anew() -> AbstractContextManager[Any]:
-    return mock.patch.object(Shards, "_restart", return_value=None)
-
-
-def _a_new_execution_goes_to_the_shard_of_its_cluster_in_any_version() -> AbstractContextManager[Any]:
-    """Whoever has it may have done something for it meanwhile."""
-    patch = Client.patch
-
-    async def blind(self: Client, *given: Any, body: Any, **options: Any) -> Any:
-        if "status" not in body and SHARD_LABEL in body["metadata"].get("labels", ()):
-            del body["metadata"]["resourceVersion"]
-        return await patch(self, *given, body=body, **options)
-
-    return mock.patch.object(Client, "patch", blind)
-
-
 ROLLOUT_MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
-        _a_new_execution_goes_to_the_shard_of_its_cluster_in_any_version,
         _a_version_that_was_rolled_back_gets_shards_again,
-        _what_went_to_another_shard_is_not_begun_anew,
         _a_new_version_launches_wherever_the_table_says,
         _a_new_version_is_not_told_where_it_is_tried,
         _a_new_version_gets_the_shards_of_its_next_stage_as_well,

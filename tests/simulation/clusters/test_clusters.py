@@ -33,6 +33,7 @@ FOUND_IN_ROLLOUTS_BY = {
 
 FOUND_WITH_MORE: dict[tuple[str, ...], int] = {
     ("executions do not wait for their cluster", "takeovers"): 4,
+    ("the wall clock tells how long something took", "skews", "--sharded"): 6,
     ("what a cluster that is away may run is begun again under its number", "outages"): 14,
 }
 """As FOUND_BY, in worlds that have what others seldom have (`--often`, the second of each key)."""
