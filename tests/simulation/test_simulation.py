@@ -28,6 +28,7 @@ FOUND_WITH_A_PLUGIN_BY = {
 """As FOUND_BY, in worlds whose tasks run by a plugin of another package (`--plugged`)."""
 
 FOUND_WITH_A_CACHE_BY = {
+    "a launch does not wait for the hit that it builds on": 120,
     "inputs are no part of the key": 200,
     "reservations are held by everybody": 200,
     "reservations are not given back": 200,
