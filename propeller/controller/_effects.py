@@ -223,7 +223,7 @@ def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
         return True
     if kind is StopAttempt or kind is OpenGate:
         return True
-    if isinstance(effect, Follow):
+    if isinstance(effect, (Follow, Expire)):  # a job whose time is up is looked at, too
         return execution.jobs.is_unwritten(effect.node, effect.attempt)
     if kind is Launch and execution.placements is not None and execution.placements.unwritten:
         return True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tests.simulation.remote import Lived, World, lived
+from tests.simulation.remote_gaps import GapWorld
 from tests.simulation.remote_halted import HaltingWorld
 from tests.simulation.remote_late import LateWorld
 from tests.simulation.remote_outages import StoreDownWorld
@@ -30,6 +31,7 @@ _SEEDS: Mapping[str, tuple[type[World], int]] = {
     "jobs": (World, 150),
     "jobs, answered late": (LateWorld, 60),
     "jobs, store down": (StoreDownWorld, 40),
+    "jobs, watches cut": (GapWorld, 40),
     "jobs, recovered": (RecoveringWorld, 40),
     "jobs, sharded": (ShardedWorld, 8),
     "jobs, recovered, sharded": (RecoveringShardedWorld, 5),

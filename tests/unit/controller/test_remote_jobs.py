@@ -15,9 +15,10 @@ from flyteidl.core import literals_pb2
 
 from propeller.config import WorkflowShardOptions
 from propeller.controller import WorkflowController
+from propeller.embedded.server import Forward, Interceptor
 from propeller.errors import NotFound, PropellerError, Unavailable
 from propeller.handlers.plugins import JobState, Plugins, RemotePlugin, RemoteTask
-from propeller.kube import NAMESPACES, Client, Raw
+from propeller.kube import NAMESPACES, Client, Raw, Request, Response
 from propeller.workflow import SHARD_LABEL, AttemptPhase, Failure, Job, shard_key
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.cached import integer, outputs, template, with_x
@@ -68,9 +69,26 @@ class Service(RemotePlugin):
         self.deleted.append(int(job.id))
 
 
+class Writes(Interceptor):
+    """A way to the API server on which nothing is written while `is_cut`."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if self.is_cut and request.method in {"PUT", "PATCH"}:
+            raise Unavailable("connection refused")
+        return await forward(request)
+
+    def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return chunks
+
+
 @asynccontextmanager
-async def controlling(of: Bench, service: Service) -> AsyncIterator[WorkflowController]:
-    client = Client(of.server.transport(), of.settings.client, clock=of.clock)
+async def controlling(
+    of: Bench, service: Service, interceptor: Interceptor | None = None
+) -> AsyncIterator[WorkflowController]:
+    client = Client(of.server.transport(interceptor=interceptor), of.settings.client, clock=of.clock)
     plugins = Plugins(remote=[service])
     made = WorkflowController(client, of.storage, of.settings, clock=of.clock, plugins=plugins, metrics=of.metrics)
     async with made.running() as controller:
@@ -303,3 +321,21 @@ async def test_a_service_that_is_away_for_long_costs_no_status_writes() -> None:
         assert later["metadata"]["resourceVersion"] == shown["metadata"]["resourceVersion"]
         service.error, service.default = None, SUCCEEDED
         assert (await ended(of))["state"] == "Succeeded"
+
+
+async def test_a_job_whose_time_is_up_is_looked_at_only_once_a_status_has_its_id() -> None:
+    """Or its result would be used, and begun again by a process that takes over before any status has either."""
+    service, way = Service(), Writes()
+    service.default = SUCCEEDED
+    async with bench() as of, controlling(of, service, way):
+        service.takes = 10.0
+        await create(of, "w", with_x("n0", 1) | {"executionDeadline": "20s"})
+        while not service.keys:
+            await asyncio.sleep(0.1)
+        way.is_cut = True
+        await asyncio.sleep(60.0)
+        assert not service.looked
+        way.is_cut = False
+        assert (await ended(of))["state"] == "Succeeded"  # it had ended in time
+    assert service.keys == ["w-n0-0"]
+    assert not service.deleted
