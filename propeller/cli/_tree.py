@@ -185,7 +185,8 @@ def _notes(execution: Execution, node: int, state: State | None) -> Text:
     elif isinstance(state, BackingOff):
         notes.append(f"  {_first_line(state.reason)[:MAX_REASON_CHARACTERS]}" if state.reason else "", style="yellow")
     failure, whole = execution.failures.get(node), execution.failure
-    if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end
+    # What a failed item says is the end of what its map says, and is said once, at the end.
+    if failure is not None and (whole is None or not whole.message.endswith(failure.message)):
         notes.append(f"  {one_line(summary(failure.message))[:100]}", style="red")
     return notes
 

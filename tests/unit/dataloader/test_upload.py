@@ -361,7 +361,7 @@ class FailsAtFirst(MemoryStore):
 async def test_what_a_program_says_of_its_failure_is_written_also_if_the_store_fails_at_first(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("propeller.dataloader._patience._FIRST", 0.0)
+    monkeypatch.setattr("propeller.dataloader._patience._FIRST_PAUSE", 0.0)
     task.wrote("_ERROR", "no such column")
     task.wrote("../ended", "0")
     store = FailsAtFirst()
