@@ -95,10 +95,10 @@ async def run_upload(work: Upload, storage: Storage) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     if work.marks is not None:
+        (work.marks / READY).touch()
         if (work.marks / DONE).exists():  # it was started again, as its pod goes on
             await told.wait()
             return
-        (work.marks / READY).touch()
     await _program_ended(told, work.ended)
     try:
         async with asyncio.timeout(work.timeout):

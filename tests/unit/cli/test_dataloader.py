@@ -98,7 +98,9 @@ async def test_the_uploader_is_told_by_the_file_if_no_signal_comes_and_uploads_o
         (pod.path / "podinfo/ended").write_text("0")
         assert (await end(process))[0] == 0
     (pod.path / "metadata/outputs.pb").unlink()
+    (pod.path / "marks/ready").unlink()
     async with container(*pod.upload(x=types_pb2.INTEGER)) as again:  # by the kubelet, as the pod goes on
+        await pod.appears("marks/ready")  # it heeds signals from now on
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await again.wait()
