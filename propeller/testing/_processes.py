@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import signal
 import socket
@@ -110,6 +111,12 @@ def _reserve() -> socket.socket:
     # Set after the port is chosen: before, the kernel may choose one that another process has reserved likewise.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return holder
+
+
+@atexit.register
+def _release() -> None:
+    while _reserved:
+        _reserved.popleft().close()
 
 
 def _die_with_parent() -> None:
