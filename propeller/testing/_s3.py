@@ -68,11 +68,12 @@ class S3Server:
     def bucket(self) -> str:
         """Create a bucket with a unique name."""
         name = f"tests-{uuid.uuid4().hex[:12]}"
-        self._client.create_bucket(Bucket=name)
+        self.client.create_bucket(Bucket=name)
         return name
 
     @functools.cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """botocore's client of it."""
         import botocore.config  # here: it comes with the extra s3
         import botocore.session
 

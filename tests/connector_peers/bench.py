@@ -17,8 +17,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import botocore.config
-import botocore.session
 import msgspec
 import yaml
 from flyteidl.admin import task_pb2, workflow_pb2
@@ -197,14 +195,6 @@ class Bench:
         self._client = client
         self._s3 = s3
         self._bucket = bucket
-        self._objects = botocore.session.get_session().create_client(
-            "s3",
-            region_name="us-east-1",
-            endpoint_url=s3.url,
-            aws_access_key_id=s3.access_key,
-            aws_secret_access_key=s3.secret_key,
-            config=botocore.config.Config(s3={"addressing_style": "path"}),
-        )
         self._resources = resources
 
     async def run(self, who: str) -> Run:
@@ -248,7 +238,7 @@ class Bench:
 
     async def _put(self, uri: str, data: bytes) -> None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
-        await asyncio.to_thread(self._objects.put_object, Bucket=bucket, Key=key, Body=data)
+        await asyncio.to_thread(self._s3.client.put_object, Bucket=bucket, Key=key, Body=data)
 
     async def _statuses(self, recorder: Recorder) -> dict[str, dict[str, Any]]:
         """Return each workflow's status once all have ended; what has not by then is left out."""
@@ -297,9 +287,9 @@ class Bench:
         await asyncio.to_thread(self._remove_objects)
 
     def _remove_objects(self) -> None:
-        pages = self._objects.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
+        pages = self._s3.client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
         for key in [found["Key"] for page in pages for found in page.get("Contents", ())]:
-            self._objects.delete_object(Bucket=self._bucket, Key=key)
+            self._s3.client.delete_object(Bucket=self._bucket, Key=key)
 
 
 @contextlib.asynccontextmanager

@@ -36,17 +36,13 @@ CONTROLLERS = (
 )
 
 AUDITED = "system:serviceaccount:flyte:propeller"
-POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "users": [AUDITED]}, {"level": "None"}],
-}
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A line of the audit log: what the controller's account asked for."""
+    """A line of the audit log: what an account asked for."""
 
+    account: str
+    """Without its namespace."""
     verb: str
     group: str
     resource: str
@@ -88,6 +84,7 @@ def audited(log: Path) -> Iterator[Request]:
         of = event["objectRef"]
         extra = event["user"].get("extra", {})
         yield Request(
+            event["user"]["username"].rpartition(":")[2],
             event["verb"],
             of.get("apiGroup", ""),
             "/".join(filter(None, (of["resource"], of.get("subresource")))),
@@ -97,9 +94,13 @@ def audited(log: Path) -> Iterator[Request]:
         )
 
 
-def audit_flags(home: Path) -> tuple[str, ...]:
-    """Flags of kube-apiserver that keep an audit log in `home`."""
-    (home / "policy.yaml").write_text(json.dumps(POLICY))
+def audit_flags(home: Path, **who: list[str]) -> tuple[str, ...]:
+    """Flags of kube-apiserver that keep an audit log in `home`, of `users` or `userGroups`; by default of the
+    controller's account.
+    """
+    rules = [{"level": "Metadata"} | (who or {"users": [AUDITED]}), {"level": "None"}]
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    (home / "policy.yaml").write_text(json.dumps(policy))
     return (f"--audit-policy-file={home / 'policy.yaml'}", f"--audit-log-path={home / 'audit.log'}")
 
 

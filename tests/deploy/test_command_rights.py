@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import re
 import subprocess
 from collections import defaultdict
@@ -21,6 +20,7 @@ from propeller.fairqueues import FAIR_QUEUES
 from propeller.kube import SECRETS, connect
 from propeller.routing import ROUTING_TABLES
 from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
+from tests.deploy.cluster import audit_flags, audited
 from tests.deploy.test_rights import ended
 from tests.e2e.conftest import PROPELLER
 from tests.e2e.test_operating import WORKFLOWS, Cluster, namespace, replica
@@ -106,11 +106,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[KubeApiserver]:
-    rules = [{"level": "Metadata", "userGroups": [f"system:serviceaccounts:{PEOPLE}"]}, {"level": "None"}]
-    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
-    (home / "policy.yaml").write_text(json.dumps(policy))
-    flags = (f"--audit-policy-file={home / 'policy.yaml'}", f"--audit-log-path={home / 'audit.log'}")
-    with run_kube_apiserver(home, flags) as started:
+    with run_kube_apiserver(home, audit_flags(home, userGroups=[f"system:serviceaccounts:{PEOPLE}"])) as started:
         yield started
 
 
@@ -215,9 +211,6 @@ async def call(kubeconfig: Path, words: str) -> str:
 def requests(log: Path) -> dict[str, set[tuple[tuple[str, str], int]]]:
     """By account what it asked for, and the server's code."""
     found: dict[str, set[tuple[tuple[str, str], int]]] = defaultdict(set)
-    for event in map(json.loads, log.read_text().splitlines()):
-        if of := event.get("objectRef"):
-            resource = "/".join(filter(None, (of["resource"], of.get("subresource"))))
-            right = resource, event["verb"]
-            found[event["user"]["username"].rpartition(":")[2]].add((right, event["responseStatus"]["code"]))
+    for one in audited(log):
+        found[one.account].add(((one.resource, one.verb), one.code))
     return found
