@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,14 @@ from propeller.cli._workflow import new_execution_name, refuse_eager, resource_o
 from propeller.cli.flytekit_bridge import Versioned, interpreter, serialize
 from propeller.compiler import find_warnings
 from propeller.errors import Invalid, TooLarge
+from propeller.names import is_dns_label, is_dns_subdomain
 from propeller.text import bounded, one_line, visible_json
 
 ETCD_REQUEST_BYTES = 1536 * 1024
 """etcd's default limit of a request: a larger resource cannot be created."""
 
-
 MAX_SHOWN = 100
 """Characters of a name in a message."""
-
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 
 _OF_AN_ENTITY = frozenset(
     {"inputs_file", "explain", "name", "namespace", "raw_output_prefix", "overwrite_cache", "format_"}
@@ -159,9 +155,9 @@ def _result(linked: Linked, options: _Options) -> bytes | str:
     if options.explain is not None:
         return render(found, options.explain, registered)
     name = options.name or new_execution_name()
-    if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+    if not is_dns_subdomain(name):
         raise _no_name("--name", name, "253 small letters, digits, '-', '.'")
-    if len(options.namespace) > 63 or not _LABEL.fullmatch(options.namespace):
+    if not is_dns_label(options.namespace):
         raise _no_name("--namespace", options.namespace, "63 small letters, digits, '-'")
     resource = resource_of(
         found,

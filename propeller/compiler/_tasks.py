@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from flyteidl.core import compiler_pb2, tasks_pb2
 
 from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._json import Unrepresentable, struct_to_json
 from propeller.compiler._pods import find_pod_fault
+from propeller.names import is_dns_label
 from propeller.quantity import is_quantity
 
-_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _RESOURCES = {value.number: value.name for value in tasks_pb2.Resources.ResourceName.DESCRIPTOR.values}
 
 
@@ -57,6 +55,6 @@ def _check_pod(pod: tasks_pb2.K8sPod, errors: Errors) -> None:
         return
     for container in spec.get("containers") or ():
         name = (container or {}).get("name") or ""
-        if not _DNS_LABEL.fullmatch(name):
+        if not is_dns_label(name):
             message = f"container name {name!r} is no DNS label: lower-case letters, digits and -, at most 63"
             errors.add(ErrorCode.INVALID_VALUE, "root", message)

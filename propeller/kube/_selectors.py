@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from propeller.errors import Invalid
+from propeller.names import DNS_SUBDOMAIN
 
 _WORD = r"[^\s!=,()<>]+"
 _REQUIREMENT = re.compile(
@@ -27,8 +28,7 @@ _REQUIREMENT = re.compile(
 )
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-_SUBDOMAIN = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
-_KEY = re.compile(rf"(?:(?=.{{1,253}}/){_SUBDOMAIN}/)?{_NAME}")
+_KEY = re.compile(rf"(?:(?=.{{1,253}}/){DNS_SUBDOMAIN}/)?{_NAME}")
 _VALUE = re.compile(rf"(?:{_NAME})?")
 
 _TERM = re.compile(r"(.+?)(!=|==|=)(.*)", re.DOTALL)

@@ -19,6 +19,7 @@ import msgspec
 import yaml
 
 from propeller.errors import Invalid
+from propeller.names import is_dns_label
 from propeller.redaction import place_of_yaml_error
 from propeller.tenants._variables import MAX_VALUE, filled
 
@@ -29,7 +30,6 @@ MAX_TENANTS = 10_000
 """Projects and domains on one cluster."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][-A-Za-z0-9_.]*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,7 +160,7 @@ def _check(config: Tenants) -> None:
 def _check_names(field: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
-        if not _LABEL.fullmatch(name):
+        if not is_dns_label(name):
             raise Invalid(
                 f"{field}: {name[:80]!r} has to be 1 to 63 lower-case letters, digits and '-', beginning and ending "
                 "with a letter or a digit"
@@ -184,7 +184,7 @@ def _tenants(config: Tenants, cluster: Cluster, values: _Values) -> Iterator[Ten
             found = {name: value for layer in layers for name, value in values.of(layer).items()}
             found |= {"project": project.name, "domain": domain.name, "cluster": cluster.name}
             namespace = filled(config.namespace, found, f"namespace of {whose}")
-            if not _LABEL.fullmatch(namespace):
+            if not is_dns_label(namespace):
                 raise Invalid(f"namespace of {whose} is {namespace[:80]!r}, which is no name of a namespace")
             if (other := of_namespace.setdefault(namespace, whose)) != whose:
                 raise Invalid(

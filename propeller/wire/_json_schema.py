@@ -27,6 +27,8 @@ from typing import Any, TypeAlias
 import msgspec
 from google.protobuf import struct_pb2
 
+from propeller.text import bounded
+
 MAX_STEPS = 2_000
 MAX_DEPTH = 100
 """Of schemas inside schemas, as they are followed; values are nested less deeply."""
@@ -114,7 +116,7 @@ class _Checker:
             return None
         if self._steps < 0:
             return None
-        shown = ", ".join(_short(str(_shown(choice))) for choice in choices[:MAX_NAMED])
+        shown = ", ".join(bounded(str(_shown(choice)), MAX_NAME_CHARACTERS) for choice in choices[:MAX_NAMED])
         more = ", ..." if len(choices) > MAX_NAMED else ""
         return Misfit(path, f"one of {shown}{more}" if len(choices) > 1 else shown, value)
 
@@ -232,7 +234,8 @@ def _others(schema: Fields) -> tuple[struct_pb2.Value | None, bool]:
 
 def _unknown_field(path: str, name: str, value: Any, known: Fields) -> Misfit:
     names = sorted(islice(iter(known), MAX_STEPS))
-    shown = ", ".join(_short(one) for one in names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    named = [bounded(one, MAX_NAME_CHARACTERS) for one in names[:MAX_NAMED]]
+    shown = ", ".join([*named, "..."] if len(names) > MAX_NAMED else named)
     return Misfit(_joined(path, name), shown or "no field", value, Fault.UNKNOWN)
 
 
@@ -244,15 +247,11 @@ def _words_of(known: Fields, name: str) -> str:
 
 
 def _joined(path: str, name: str) -> str:
-    return _cut(f"{path}.{_short(name)}" if path else _short(name))
+    return _cut(f"{path}.{bounded(name, MAX_NAME_CHARACTERS)}" if path else bounded(name, MAX_NAME_CHARACTERS))
 
 
 def _cut(path: str) -> str:
     return path if len(path) <= MAX_PATH_CHARACTERS else "..." + path[-MAX_PATH_CHARACTERS:]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= MAX_NAME_CHARACTERS else name[:MAX_NAME_CHARACTERS] + "..."
 
 
 def _is_number(value: Any) -> bool:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import Commands, F, cluster_options, output_option, project_options
+from propeller.cli.commands._options import Commands, F, cluster_options, config_option, output_option, project_options
 
 
 def _options(function: F) -> F:
     for option in (
         output_option,
-        click.option("--config", default=None, metavar="FILE", help="Settings; they say where the cache is."),
+        config_option("Settings; they say where the cache is."),
         click.option(
             "--prefix",
             default="",

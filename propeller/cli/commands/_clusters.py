@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import Finite, cluster_options, output_option
+from propeller.cli.commands._options import Finite, cluster_options, config_option, output_option
 
 
 @click.command("clusters")
@@ -15,7 +15,7 @@ from propeller.cli.commands._options import Finite, cluster_options, output_opti
 @click.option("--deadline", default=5.0, show_default=True, type=Finite(0.1), metavar="SECONDS", help="Of a probe.")
 @cluster_options
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def command(**given: Any) -> Any:
     """Show the clusters of TABLE: state, health, what they have of their capacity, and whether they answer.
 

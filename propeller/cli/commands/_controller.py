@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from propeller.cli.commands._limits import DEFAULT_SHARDS, MAX_SHARDS
-from propeller.cli.commands._options import PORT_OR_ANY, cluster_options
+from propeller.cli.commands._options import PORT_OR_ANY, cluster_options, config_option
 from propeller.telemetry import LOG_LEVELS, LogFormat
 
 
 @click.command("controller")
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Run the workflows of this namespace only; default: of all.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 @click.option(
     "--metadata-prefix", default=None, metavar="URI", help="Where inputs and outputs live (s3://..., file://...)."
 )

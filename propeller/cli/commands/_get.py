@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from propeller.cli.commands._limits import MAX_LINES
-from propeller.cli.commands._options import Finite, cluster_options, output_option
+from propeller.cli.commands._options import Finite, cluster_options, config_option, output_option
 
 
 @click.command("get")
@@ -31,9 +31,7 @@ from propeller.cli.commands._options import Finite, cluster_options, output_opti
 @click.option("--query", "queries", multiple=True, help="Metrics of a connector's job; default: what its service has.")
 @click.option("--last", type=Finite(min=1), default=None, help="Seconds of metrics; default: since the job began.")
 @output_option
-@click.option(
-    "--config", default=None, metavar="FILE", help="Settings: how the object store is reached, and where logs are."
-)
+@config_option("Settings: how the object store is reached, and where logs are.")
 def command(**given: Any) -> Any:
     """Show inputs and outputs of an EXECUTION, or of a NODE of it (its id in `propeller status --output json`).
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options, output_option
+from propeller.cli.commands._options import cluster_options, config_option, output_option
 
 
 @click.command("lineage")
@@ -14,7 +14,7 @@ from propeller.cli.commands._options import cluster_options, output_option
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Of the execution; default: all.")
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings; they say how the object store is reached.")
+@config_option("Settings; they say how the object store is reached.")
 def command(**given: Any) -> Any:
     """Say which execution, node and task version an output comes from, and with which inputs it was made.
 

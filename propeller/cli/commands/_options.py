@@ -116,7 +116,7 @@ def answer_options(function: F) -> F:
     """Add the options of `signal` and `approve`."""
     return _added(
         function,
-        click.option("--config", default=None, metavar="FILE", help="Settings; needed if statuses are in the store."),
+        config_option("Settings; needed if statuses are in the store."),
         output_option,
         click.option("--namespace", "-n", default=None, help="Default: the context's."),
         cluster_options,

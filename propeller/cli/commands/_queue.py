@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import PORT, Finite, cluster_options, output_option
+from propeller.cli.commands._options import PORT, Finite, cluster_options, config_option, output_option
 
 
 @click.command("queue")
@@ -29,7 +29,7 @@ from propeller.cli.commands._options import PORT, Finite, cluster_options, outpu
     "--port", type=PORT, default=10254, show_default=True, help="Port of that pod: the controller's --metrics-port."
 )
 @click.option("--lease", default="", metavar="NAMESPACE/NAME", help="The controller's lease; default: the settings'.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def command(**given: Any) -> Any:
     """Show who waits for tokens of pools (docs/limits.md): for what, since when, behind whom, and until when.
 

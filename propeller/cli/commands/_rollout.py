@@ -6,13 +6,11 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import Commands, F, cluster_options, output_option
+from propeller.cli.commands._options import Commands, F, cluster_options, config_option, output_option
 
 
 def _options(function: F) -> F:
-    config = click.option(
-        "--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md."
-    )
+    config = config_option()
     return cluster_options(config(function))
 
 

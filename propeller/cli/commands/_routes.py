@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import Commands, cluster_options, output_option
+from propeller.cli.commands._options import Commands, cluster_options, config_option, output_option
 
 
 @click.group("routes", cls=Commands)
@@ -51,7 +51,7 @@ def command() -> None:
 @click.option("--all-rules", is_flag=True, help="Also those after the rule that decides.")
 @cluster_options
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def explain(**given: Any) -> Any:
     """Explain where TABLE sends an execution or a task: each rule with why it does not match, and the clusters with
     their scores.
@@ -73,7 +73,7 @@ def explain(**given: Any) -> Any:
 @click.argument("expectations", required=False, default="")
 @cluster_options
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def check(**given: Any) -> Any:
     """Check TABLE: by itself, and against a file of EXPECTATIONS if there is one.
 
@@ -111,7 +111,7 @@ def check(**given: Any) -> Any:
 @click.option("--down", multiple=True, metavar="CLUSTER", help="As if this cluster were unhealthy; may be repeated.")
 @cluster_options
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def simulate(**given: Any) -> Any:
     """Say how many running executions would move if table NEW took the place of OLD, and what each cluster would have.
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import output_option
+from propeller.cli.commands._options import config_option, output_option
 
 
 @click.command("settings")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 @output_option
 def command(**given: Any) -> Any:
     """Print what is in force for commands that are given this --config and run in this environment.

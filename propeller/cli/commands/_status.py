@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import cluster_options, output_option
+from propeller.cli.commands._options import cluster_options, config_option, output_option
 
 
 @click.command("status")
@@ -16,7 +16,7 @@ from propeller.cli.commands._options import cluster_options, output_option
 @click.option("--watch", "-w", is_flag=True, help="Follow it until it has ended.")
 @output_option
 @click.option("--full-traceback", is_flag=True, help="Show flytekit's frames of a failed task too.")
-@click.option("--config", default=None, metavar="FILE", help="Settings; needed where statuses are in the object store.")
+@config_option("Settings; needed where statuses are in the object store.")
 def command(**given: Any) -> Any:
     """Show an EXECUTION (the name of its FlyteWorkflow) as a tree of its nodes.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli.commands._options import Commands, Finite, cluster_options, output_option
+from propeller.cli.commands._options import Commands, Finite, cluster_options, config_option, output_option
 
 
 @click.group("tenants", cls=Commands)
@@ -41,7 +41,7 @@ def _limit() -> None:
     metavar="SECONDS",
     help="How long to wait for a controller to follow.",
 )
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def set_limits(**given: Any) -> Any:
     """Set how many tokens of pools a TENANT (a project, or project/domain) may hold, and its weight.
 
@@ -60,7 +60,7 @@ def set_limits(**given: Any) -> Any:
 @command.command("list")
 @cluster_options
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def list_tenants(**given: Any) -> Any:
     """List the tenants of all FairQueues: weights and limits, and what they hold and wait for now."""
     from propeller.cli._tenant_limits import list_tenants
@@ -76,7 +76,7 @@ def list_tenants(**given: Any) -> Any:
 @click.option("--cluster", "only", multiple=True, metavar="NAME", help="Only this cluster; may be repeated.")
 @click.option("--watch", "-w", is_flag=True, help="Go on, a round each interval, while holding the lease.")
 @output_option
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@config_option()
 def sync(**given: Any) -> Any:
     """Make each cluster have what the templates of FILE mean for each project and domain.
 

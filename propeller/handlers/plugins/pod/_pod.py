@@ -7,7 +7,6 @@ Guarantees
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER, attempt_metadata, without_own
@@ -18,13 +17,12 @@ from propeller.handlers.plugins.pod._policy import check_annotations
 from propeller.handlers.plugins.pod._shape import ContainerShape, shape_of
 from propeller.handlers.plugins.pod._template import render
 from propeller.handlers.plugins.pod._template_variables import template_values
+from propeller.names import is_dns_label
 from propeller.wire import ByName
 from propeller.workflow import NodeView
 
 _PLUGINS = frozenset({"container", "pod", "sidecar"})
 """Ids under which Flyte registers the plugin that makes pods."""
-
-_CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
@@ -50,7 +48,7 @@ def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
     name = node.execution.pod_name(node.number, attempt)
     shape = shape_of(node, settings)
     shape.check()
-    primary = shape.primary or (name if _CONTAINER_NAME.fullmatch(name) else "primary")
+    primary = shape.primary or (name if is_dns_label(name) else "primary")
     values = template_values(node, attempt, settings, shape.names)
     variables = environment(node, attempt, shape, settings)
 
